@@ -1,0 +1,162 @@
+//! The servers' files: fetched by Maven once, checked against the digests in this crate, kept outside the tree.
+//!
+//! What enters is what a stack needs; what leaves is the folder of an installation that is whole. A missing,
+//! partial or damaged one is made again. Fails where that does not work after several attempts.
+
+mod install;
+mod manifest;
+mod maven;
+
+use std::env;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::postgres;
+
+pub use install::{Attempt, install};
+
+const KAFKA: &str = "4.3.1";
+const KAFKA_JARS: &str = include_str!("../../pins/kafka.sha256");
+const POSTGRES: &str = "18.1.0";
+const REGISTRY: &str = "3.0.9";
+const REGISTRY_DIGEST: &str = "2b28181501a20cbf6efcd77f9b7153908fc01f3d3a7c32024c0bd9e1b04c8a43";
+
+/// The build of Postgres for a system: Maven's name for it, and the digest of its jar.
+const POSTGRES_BUILDS: [(&str, &str, &str, &str); 3] = [
+    (
+        "linux",
+        "x86_64",
+        "linux-amd64",
+        "65d0723e0274ad3ec6230dcbdfe034af6ee096fce15a77b0f9b8be71d2702934",
+    ),
+    (
+        "linux",
+        "aarch64",
+        "linux-arm64v8",
+        "ea0f16b754fc0a10d9d8993bbd426c20f8c709b318b28e49b42d9cac1c958b8f",
+    ),
+    (
+        "macos",
+        "aarch64",
+        "darwin-arm64v8",
+        "7398c6c19d11594a944dc0ddc79fdbb611164312e1f509a8c86b09724027401e",
+    ),
+];
+
+/// The folder of the servers' files. Hold one at a time in a process: it is locked while something is checked
+/// or fetched, so that parallel runs do not collide.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// The cache in `$SLUICE_DEV_CACHE`, else `$XDG_CACHE_HOME/sluice-dev`, else `~/.cache/sluice-dev`.
+    pub fn open() -> anyhow::Result<Self> {
+        let named = |name: &str| {
+            env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let root = named("SLUICE_DEV_CACHE")
+            .or_else(|| named("XDG_CACHE_HOME").map(|d| d.join("sluice-dev")))
+            .or_else(|| named("HOME").map(|d| d.join(".cache/sluice-dev")));
+        let Some(root) = root else {
+            bail!("no place for the servers' files: set SLUICE_DEV_CACHE to a folder")
+        };
+        fs::create_dir_all(&root).with_context(|| {
+            format!(
+                "cannot make {}: set SLUICE_DEV_CACHE to a folder that can be written",
+                root.display()
+            )
+        })?;
+        Ok(Self {
+            root: std::path::absolute(root)?,
+        })
+    }
+
+    /// Kafka's folder of jars.
+    pub fn kafka(&self) -> anyhow::Result<PathBuf> {
+        let pin = crate::digest::of_bytes(KAFKA_JARS.as_bytes());
+        let _lock = self.lock()?;
+        let folder = self.root.join(format!("kafka-{KAFKA}"));
+        install(
+            &folder,
+            &format!("Kafka {KAFKA} (54 MB)"),
+            &pin,
+            &|into, attempt| {
+                maven::copy_dependencies(into, KAFKA, attempt)?;
+                manifest::check_list(into, KAFKA_JARS)
+            },
+        )
+    }
+
+    /// Postgres' folder with `bin`, `lib` and `share`, where the user that it runs as can read it.
+    pub fn postgres(&self) -> anyhow::Result<PathBuf> {
+        let here = (env::consts::OS, env::consts::ARCH);
+        let build = POSTGRES_BUILDS
+            .iter()
+            .find(|(os, arch, _, _)| (*os, *arch) == here);
+        let Some((_, _, build, digest)) = build else {
+            bail!(
+                "no build of Postgres {POSTGRES} is known for {} on {}: use docker-compose.yml",
+                here.0,
+                here.1
+            );
+        };
+        let _lock = self.lock()?;
+        let folder = postgres::reachable(&self.root.join(format!("postgres-{POSTGRES}")))?;
+        install(
+            &folder,
+            &format!("Postgres {POSTGRES} (15 MB)"),
+            digest,
+            &|into, attempt| {
+                let artifact =
+                    format!("io.zonky.test.postgres:embedded-postgres-binaries-{build}:{POSTGRES}");
+                let jar = maven::copy(into, &artifact, attempt)?;
+                manifest::check_file(&jar, digest)?;
+                maven::unpack_nested(&jar, into)
+            },
+        )
+    }
+
+    /// The registry's folder with its jar and `lib`.
+    pub fn registry(&self) -> anyhow::Result<PathBuf> {
+        let _lock = self.lock()?;
+        let folder = self.root.join(format!("apicurio-registry-{REGISTRY}"));
+        install(
+            &folder,
+            &format!("the schema registry {REGISTRY} (109 MB)"),
+            REGISTRY_DIGEST,
+            &|into, attempt| {
+                let artifact = format!("io.apicurio:apicurio-registry-app:{REGISTRY}:tar.gz:all");
+                let archive = maven::copy(into, &artifact, attempt)?;
+                manifest::check_file(&archive, REGISTRY_DIGEST)?;
+                maven::unpack_tar(&archive, into)
+            },
+        )
+    }
+
+    fn lock(&self) -> anyhow::Result<File> {
+        let path = self.root.join("lock");
+        let file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                eprintln!("waiting for another run that holds {}", path.display())
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+}

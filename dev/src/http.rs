@@ -1,0 +1,56 @@
+//! GET and PUT over loopback, enough for a health check, a setting or a page of metrics. Fails as the connection does.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// An answer: its status and its body as text.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, cut at 16 MiB.
+    pub body: String,
+}
+
+/// GET `path` from `127.0.0.1:port`, within five seconds for each step.
+pub fn get(port: u16, path: &str) -> io::Result<Answer> {
+    send(
+        port,
+        &format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+/// PUT of a JSON body to `path` of `127.0.0.1:port`.
+pub fn put(port: u16, path: &str, body: &str) -> io::Result<Answer> {
+    let length = body.len();
+    send(
+        port,
+        &format!(
+            "PUT {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ),
+    )
+}
+
+fn send(port: u16, request: &str) -> io::Result<Answer> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split_whitespace().nth(1).and_then(|s| s.parse().ok());
+    let status = status.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "no HTTP status in the answer")
+    })?;
+    Ok(Answer {
+        status,
+        body: body.to_owned(),
+    })
+}

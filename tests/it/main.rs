@@ -1,1 +1,22 @@
+//! Every integration test, in one binary, on one shared stack.
+//!
+//! `./dev.sh test` starts the stack and runs this; each test has its own namespace in Kafka and
+//! the registry, and its own database.
 
+mod audit;
+mod audited;
+mod avro;
+mod broker;
+mod events;
+mod fences;
+mod outages;
+mod place;
+mod pool;
+mod publish;
+mod reconcile;
+mod requarantine;
+mod resets;
+mod schemas;
+mod shop;
+mod support;
+mod topics;

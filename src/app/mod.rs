@@ -1,0 +1,136 @@
+//! Builds the roles from the configuration, runs them, and drains them when told to stop.
+//!
+//! In: the settings and a list of roles. Out: a process that serves until SIGTERM or Ctrl-C. It
+//! starts whatever is away, and waits for it; only a wrong setting or a port in use ends it.
+
+mod roles;
+mod upkeep;
+
+pub use roles::Role;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{self, BrokerError};
+use crate::config::Config;
+use crate::consumers::audit::{self, AuditSink};
+use crate::http::{self, Health, ListenError};
+use crate::schema::{RegistryClient, RegistryError, SchemaCache, Tree, TreeError};
+use crate::store::{self, Pool, StoreError};
+use crate::stream::{Board, Group, run_sink};
+
+/// How long everything in flight may take after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Why the process cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is taken.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The database's URL is wrong.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The registry's settings are wrong.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The schemas cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Kafka's settings are wrong.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The system refuses something.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Work was left when the time was up.
+    #[error("work in flight did not end within {} s; it is done again after the next start", DRAIN.as_secs())]
+    NotDrained,
+}
+
+/// Serves the roles until SIGTERM or SIGINT, then drains within 30 s.
+///
+/// # Errors
+/// A wrong setting, a port in use, or work that did not end in time.
+pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
+    let stop = CancellationToken::new();
+    let listener = http::bind(config.http.listen).await?;
+    let pool = store::connect(&config.database, "serve")?;
+    let registry = Arc::new(RegistryClient::new(&config.registry)?);
+    let tasks = TaskTracker::new();
+    let mut boards = Vec::new();
+    if roles.contains(&Role::Audit) {
+        let tree = Arc::new(Tree::load(&config.registry)?);
+        let schemas = Arc::new(SchemaCache::new(
+            RegistryClient::new(&config.registry)?,
+            tree,
+        ));
+        boards.push(start_audit(config, &pool, schemas, &tasks, &stop)?);
+        tasks.spawn(upkeep::make_months_ahead(pool.clone(), stop.clone()));
+    }
+    tracing::info!(
+        listen = %listener.local_addr()?, roles = ?roles, namespace = config.kafka.namespace,
+        version = env!("CARGO_PKG_VERSION"), "serving"
+    );
+    let health = Health {
+        pool,
+        registry,
+        boards,
+    };
+    let http_stop = CancellationToken::new();
+    let server = tokio::spawn(http::serve(listener, health, http_stop.clone()));
+    wait_for_signal().await?;
+    tracing::info!("stopping");
+    stop.cancel();
+    tasks.close();
+    let drained = tokio::time::timeout(DRAIN, tasks.wait()).await;
+    // Probes are answered to the end, so that a drain can be watched.
+    http_stop.cancel();
+    let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
+    drained.map_err(|_| ServeError::NotDrained)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_audit(
+    config: &Config,
+    pool: &Pool,
+    schemas: Arc<SchemaCache>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<Board>, ServeError> {
+    let name = config.kafka.name(audit::GROUP);
+    let group = Group {
+        name: name.clone(),
+        topics: broker::domain_topics(&config.kafka),
+        kafka: config.kafka.clone(),
+        batch_records: config.audit.batch_records,
+        batch_bytes: config.audit.batch_bytes,
+        batch_wait: config.audit.batch_wait(),
+        writers: config.audit.writers,
+    };
+    let board = Arc::new(Board::new(&name));
+    let sink = Arc::new(AuditSink::new(name, schemas, pool.clone()));
+    let run = run_sink(group, sink, pool.clone(), board.clone(), stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = run.await {
+            tracing::error!(%error, "the audit group cannot run");
+        }
+    });
+    Ok(board)
+}
+
+async fn wait_for_signal() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

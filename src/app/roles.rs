@@ -1,0 +1,34 @@
+//! What a process can be told to do.
+
+/// A part of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The audit consumer group.
+    Audit,
+}
+
+impl Role {
+    /// Every role, in the order of the flow.
+    pub const ALL: [Self; 1] = [Self::Audit];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.name() == text)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|role| role.name()).collect();
+                format!("no such role; the roles are: {}", known.join(", "))
+            })
+    }
+}

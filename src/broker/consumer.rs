@@ -1,0 +1,581 @@
+//! A member of a consumer group that hands rebalances to its caller as ordinary events.
+//!
+//! `rdkafka`'s consumer answers a rebalance inside a callback and hides the offset of an end of
+//! partition; the fenced sink needs both in its own hands. So this polls librdkafka's consumer
+//! queue itself. In: settings, a group and topics. Out: [`Polled`] events, in order, on the thread
+//! that polls. Fails with [`BrokerError`]; nothing here waits longer than it was told.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka_sys as sys;
+
+use super::client::{BrokerError, ClientLog, client_config};
+use super::record::{Headers, Record};
+use crate::config::{GroupProtocol, Kafka};
+
+/// A partition of a topic.
+pub type TopicPartition = (Arc<str>, i32);
+
+/// What one poll found.
+#[derive(Debug)]
+pub enum Polled {
+    /// A record of an assigned partition.
+    Record(Record),
+    /// Everything before `position` of the partition has been handed out, markers included.
+    EndOfPartition {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The next offset that will be read.
+        position: i64,
+    },
+    /// The group gives these; answer with [`GroupConsumer::acknowledge_assignment`].
+    Assigned(Vec<TopicPartition>),
+    /// The group takes these back; answer with [`GroupConsumer::unassign`].
+    Revoked {
+        /// Which partitions.
+        partitions: Vec<TopicPartition>,
+        /// They are another member's already: nothing may be committed.
+        lost: bool,
+    },
+    /// A partition cannot be read on, such as an offset that Kafka no longer has.
+    PartitionError {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What librdkafka says.
+        error: BrokerError,
+    },
+    /// The client cannot go on and must be made anew.
+    Fatal(BrokerError),
+    /// Something passing, already logged, or nothing at all.
+    Nothing,
+}
+
+/// An offset with the metadata that is committed with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: i64,
+    /// Free text; empty where a client set none.
+    pub metadata: String,
+}
+
+/// One member of a consumer group. Cheap to share; only one thread may [`poll`](Self::poll).
+pub struct GroupConsumer {
+    // Field order: the queue is released before the client that owns it.
+    queue: ConsumerQueue,
+    consumer: BaseConsumer<ClientLog>,
+    /// What librdkafka fetches of what the group gives us.
+    fetched: Mutex<HashSet<TopicPartition>>,
+}
+
+struct ConsumerQueue(*mut sys::rd_kafka_queue_t);
+
+// SAFETY: librdkafka's queues and clients may be used from any thread.
+unsafe impl Send for ConsumerQueue {}
+// SAFETY: as above.
+unsafe impl Sync for ConsumerQueue {}
+
+impl Drop for ConsumerQueue {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from rd_kafka_queue_get_consumer and is released once.
+        unsafe { sys::rd_kafka_queue_destroy(self.0) }
+    }
+}
+
+/// An event of the queue, destroyed when dropped.
+struct Event(*mut sys::rd_kafka_event_t);
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the event came from rd_kafka_queue_poll and is destroyed once.
+        unsafe { sys::rd_kafka_event_destroy(self.0) }
+    }
+}
+
+/// Settings of a group member: explicit positions, explicit commits, committed records only.
+fn member_config(kafka: &Kafka, group: &str) -> rdkafka::ClientConfig {
+    let mut config = client_config(kafka);
+    for (key, value) in [
+        ("group.id", group),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "true"),
+        ("auto.offset.reset", "error"),
+        ("isolation.level", "read_committed"),
+        ("fetch.wait.max.ms", "50"),
+        ("fetch.queue.backoff.ms", "10"),
+        ("queued.min.messages", "100000"),
+        ("queued.max.messages.kbytes", "32768"),
+        ("topic.metadata.refresh.interval.ms", "30000"),
+    ] {
+        config.set(key, value);
+    }
+    match kafka.group_protocol {
+        GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
+        GroupProtocol::Classic => config
+            .set("group.protocol", "classic")
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "1000")
+            .set("partition.assignment.strategy", "cooperative-sticky"),
+    };
+    // A person's own settings win, or a pass-through would not be one.
+    for (key, value) in &kafka.properties {
+        config.set(key, value);
+    }
+    config
+}
+
+impl GroupConsumer {
+    /// Joins a group with a subscription to exactly these topics. Does not wait for Kafka.
+    ///
+    /// # Errors
+    /// Where a setting is not librdkafka's.
+    pub fn join(kafka: &Kafka, group: &str, topics: &[Arc<str>]) -> Result<Self, BrokerError> {
+        let consumer: BaseConsumer<ClientLog> = member_config(kafka, group)
+            .create_with_context(ClientLog)
+            .map_err(|e| BrokerError::client("create the consumer", e))?;
+        // SAFETY: the client outlives the queue, see the order of the fields.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
+        let member = Self {
+            queue: ConsumerQueue(queue),
+            consumer,
+            fetched: Mutex::default(),
+        };
+        member
+            .consumer
+            .subscribe(&names)
+            .map_err(|e| BrokerError::client("subscribe", e))?;
+        Ok(member)
+    }
+
+    /// Waits up to `timeout` for the next event.
+    pub fn poll(&self, timeout: Duration, names: &mut TopicNames) -> Polled {
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive; a null event means that the time is up.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0, millis) };
+        if event.is_null() {
+            return Polled::Nothing;
+        }
+        let event = Event(event);
+        // SAFETY: the event is alive for the whole match; each reader borrows from it.
+        unsafe {
+            match sys::rd_kafka_event_type(event.0) {
+                sys::RD_KAFKA_EVENT_FETCH => fetched(&event, names),
+                sys::RD_KAFKA_EVENT_REBALANCE => self.rebalance(&event, names),
+                sys::RD_KAFKA_EVENT_ERROR => error_event(&event, names),
+                sys::RD_KAFKA_EVENT_OFFSET_COMMIT => committed(&event),
+                sys::RD_KAFKA_EVENT_LOG => log_event(&event),
+                _ => Polled::Nothing,
+            }
+        }
+    }
+
+    /// # Safety
+    /// The event is a rebalance event.
+    unsafe fn rebalance(&self, event: &Event, names: &mut TopicNames) -> Polled {
+        // SAFETY: the list belongs to the event, which is alive.
+        let partitions =
+            unsafe { partitions_of(sys::rd_kafka_event_topic_partition_list(event.0), names) };
+        // SAFETY: as above.
+        match unsafe { sys::rd_kafka_event_error(event.0) } {
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                Polled::Assigned(partitions)
+            }
+            _ => Polled::Revoked {
+                partitions,
+                lost: self.consumer.assignment_lost(),
+            },
+        }
+    }
+
+    /// Answers the group that an assignment has arrived. Nothing of it is read before
+    /// [`Self::start`]: any position given now would be a guess, and a guess that Kafka no longer
+    /// has ends a partition's fetcher for good.
+    ///
+    /// # Errors
+    /// Where the group has moved on meanwhile.
+    pub fn acknowledge_assignment(&self) -> Result<(), BrokerError> {
+        self.consumer
+            .incremental_assign(&TopicPartitionList::new())
+            .map_err(|e| BrokerError::client("acknowledge an assignment", e))
+    }
+
+    /// Gives partitions back to the group.
+    ///
+    /// # Errors
+    /// Where the group has moved on meanwhile.
+    pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), BrokerError> {
+        // The group waits for this answer even where none of them was read yet.
+        let read = self.of_fetched(partitions);
+        self.lock_fetched().retain(|place| !read.contains(place));
+        let list = list_of(read.iter().map(|p| (p, Offset::Invalid)))?;
+        self.consumer
+            .incremental_unassign(&list)
+            .map_err(|e| BrokerError::client("unassign partitions", e))
+    }
+
+    fn lock_fetched(&self) -> MutexGuard<'_, HashSet<TopicPartition>> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_fetched(&self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
+        let fetched = self.lock_fetched();
+        let mine = |place: &&TopicPartition| fetched.contains(*place);
+        partitions.iter().filter(mine).cloned().collect()
+    }
+
+    /// Stops reading; what was fetched ahead is thrown away.
+    ///
+    /// # Errors
+    /// Where a partition is not assigned.
+    pub fn pause(&self, partitions: &[TopicPartition]) -> Result<(), BrokerError> {
+        let read = self.of_fetched(partitions);
+        let list = list_of(read.iter().map(|p| (p, Offset::Invalid)))?;
+        self.consumer
+            .pause(&list)
+            .map_err(|e| BrokerError::client("pause partitions", e))
+    }
+
+    /// Reads on from where it was paused.
+    ///
+    /// # Errors
+    /// Where a partition is not assigned.
+    pub fn resume(&self, partitions: &[TopicPartition]) -> Result<(), BrokerError> {
+        let read = self.of_fetched(partitions);
+        let list = list_of(read.iter().map(|p| (p, Offset::Invalid)))?;
+        self.consumer
+            .resume(&list)
+            .map_err(|e| BrokerError::client("resume partitions", e))
+    }
+
+    /// Reads a partition of the group's from an offset.
+    ///
+    /// # Errors
+    /// Where the partition's fetcher has not started yet (try again) or is gone.
+    pub fn start(&self, partition: &TopicPartition, offset: i64) -> Result<(), BrokerError> {
+        let list = list_of([(partition, Offset::Offset(offset))])?;
+        if !self.lock_fetched().contains(partition) {
+            self.consumer
+                .incremental_assign(&list)
+                .map_err(|e| BrokerError::client("assign a partition", e))?;
+            self.lock_fetched().insert(partition.clone());
+            return Ok(());
+        }
+        let sought = self
+            .consumer
+            .seek_partitions(list, Duration::from_secs(2))
+            .map_err(|e| BrokerError::client("seek", e))?;
+        for element in sought.elements() {
+            element
+                .error()
+                .map_err(|e| BrokerError::client("seek", e))?;
+        }
+        self.resume(std::slice::from_ref(partition))
+    }
+
+    /// Commits offsets with metadata; without `wait` the result is only logged.
+    ///
+    /// # Errors
+    /// What the coordinator says, where it is waited for.
+    pub fn commit(
+        &self,
+        offsets: &[(TopicPartition, CommittedOffset)],
+        wait: bool,
+    ) -> Result<(), BrokerError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for ((topic, partition), committed) in offsets {
+            let mut element = list.add_partition(topic, *partition);
+            element
+                .set_offset(Offset::Offset(committed.offset))
+                .map_err(|e| BrokerError::client("commit", e))?;
+            element.set_metadata(&committed.metadata);
+        }
+        let mode = if wait {
+            CommitMode::Sync
+        } else {
+            CommitMode::Async
+        };
+        self.consumer
+            .commit(&list, mode)
+            .map_err(|e| BrokerError::client("commit", e))
+    }
+
+    /// The committed offset of each partition, read from the coordinator. Blocks up to `timeout`.
+    ///
+    /// # Errors
+    /// Where the coordinator does not answer.
+    pub fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<CommittedOffset>>, BrokerError> {
+        let list = list_of(partitions.iter().map(|p| (p, Offset::Invalid)))?;
+        let found = self
+            .consumer
+            .committed_offsets(list, timeout)
+            .map_err(|e| BrokerError::client("read committed offsets", e))?;
+        partitions
+            .iter()
+            .map(|(topic, partition)| {
+                let Some(element) = found.find_partition(topic, *partition) else {
+                    return Ok(None);
+                };
+                element
+                    .error()
+                    .map_err(|e| BrokerError::client("read committed offsets", e))?;
+                Ok(match element.offset() {
+                    Offset::Offset(offset) => Some(CommittedOffset {
+                        offset,
+                        metadata: element.metadata().to_owned(),
+                    }),
+                    _ => None,
+                })
+            })
+            .collect()
+    }
+
+    /// The first offset that Kafka still has and the last stable offset. Blocks up to `timeout`.
+    ///
+    /// # Errors
+    /// Where the partition's leader does not answer.
+    pub fn watermarks(
+        &self,
+        (topic, partition): &TopicPartition,
+        timeout: Duration,
+    ) -> Result<(i64, i64), BrokerError> {
+        self.consumer
+            .fetch_watermarks(topic, *partition, timeout)
+            .map_err(|e| BrokerError::client("read watermarks", e))
+    }
+
+    /// Whether a broker answers. Blocks up to `timeout`.
+    ///
+    /// # Errors
+    /// Where none does.
+    pub fn reach(&self, timeout: Duration) -> Result<(), BrokerError> {
+        self.consumer
+            .client()
+            .fetch_cluster_id(timeout)
+            .map(drop)
+            .ok_or_else(|| BrokerError::interrupted("no broker answers"))
+    }
+
+    /// Gives everything back and leaves the group, so that its partitions need not wait for the
+    /// session timeout. Blocks up to `timeout`; dropping the client completes it.
+    pub fn leave(&self, timeout: Duration, names: &mut TopicNames) {
+        self.consumer.unsubscribe();
+        let since = Instant::now();
+        while since.elapsed() < timeout {
+            if let Polled::Revoked { partitions, .. } = self.poll(Duration::from_millis(50), names)
+            {
+                if let Err(error) = self.unassign(&partitions) {
+                    tracing::debug!(%error, "unassign");
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Interned topic names, so that a record costs no allocation for its topic.
+#[derive(Debug, Default)]
+pub struct TopicNames(HashMap<Box<CStr>, Arc<str>>);
+
+impl TopicNames {
+    fn intern(&mut self, name: &CStr) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return known.clone();
+        }
+        let text: Arc<str> = name.to_string_lossy().into();
+        self.0.insert(name.into(), text.clone());
+        text
+    }
+}
+
+fn list_of<'a>(
+    partitions: impl IntoIterator<Item = (&'a TopicPartition, Offset)>,
+) -> Result<TopicPartitionList, BrokerError> {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), offset) in partitions {
+        // `add_partition` and not `add_partition_offset`: the latter searches the whole list.
+        list.add_partition(topic, *partition)
+            .set_offset(offset)
+            .map_err(|e| BrokerError::client("name a partition", e))?;
+    }
+    Ok(list)
+}
+
+/// # Safety
+/// `list` is null or a list that stays alive during the call.
+unsafe fn partitions_of(
+    list: *const sys::rd_kafka_topic_partition_list_t,
+    names: &mut TopicNames,
+) -> Vec<TopicPartition> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: a list holds `cnt` elements, each with a topic name that ends in NUL.
+    unsafe {
+        (0..(*list).cnt as usize)
+            .map(|i| {
+                let element = &*(*list).elems.add(i);
+                (
+                    names.intern(CStr::from_ptr(element.topic)),
+                    element.partition,
+                )
+            })
+            .collect()
+    }
+}
+
+/// # Safety
+/// The event is a fetch event.
+unsafe fn fetched(event: &Event, names: &mut TopicNames) -> Polled {
+    // SAFETY: a fetch event holds one message, which lives as long as the event.
+    unsafe {
+        let message = sys::rd_kafka_event_message_next(event.0);
+        if message.is_null() {
+            return Polled::Nothing;
+        }
+        let message = &*message;
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        Polled::Record(Record {
+            topic: names.intern(CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt))),
+            partition: message.partition,
+            offset: message.offset,
+            timestamp_millis: sys::rd_kafka_message_timestamp(message, &mut kind),
+            key: bytes_of(message.key, message.key_len),
+            value: bytes_of(message.payload, message.len),
+            headers: headers_of(message),
+        })
+    }
+}
+
+/// # Safety
+/// `start` is null or points to `length` bytes.
+pub(super) unsafe fn bytes_of(start: *const std::ffi::c_void, length: usize) -> Option<Vec<u8>> {
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: by the caller.
+    Some(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) }.to_vec())
+}
+
+/// # Safety
+/// The message is alive.
+pub(super) unsafe fn headers_of(message: &sys::rd_kafka_message_t) -> Headers {
+    let mut headers = Headers::default();
+    let mut list = std::ptr::null_mut();
+    // SAFETY: the headers belong to the message; each name ends in NUL, each value has its size.
+    unsafe {
+        let found = sys::rd_kafka_message_headers(message, &mut list);
+        if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return headers;
+        }
+        for index in 0.. {
+            let mut name = std::ptr::null();
+            let mut value = std::ptr::null();
+            let mut size = 0;
+            let got = sys::rd_kafka_header_get_all(list, index, &mut name, &mut value, &mut size);
+            if got != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                break;
+            }
+            let value =
+                (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
+            headers.push(CStr::from_ptr(name).to_bytes(), value);
+        }
+    }
+    headers
+}
+
+/// # Safety
+/// The event is an error event.
+unsafe fn error_event(event: &Event, names: &mut TopicNames) -> Polled {
+    // SAFETY: the strings and the partition belong to the event; the partition is a copy of ours.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event.0);
+        let text = CStr::from_ptr(sys::rd_kafka_event_error_string(event.0))
+            .to_string_lossy()
+            .into_owned();
+        let place = sys::rd_kafka_event_topic_partition(event.0);
+        let partition = (!place.is_null()).then(|| {
+            let found = (
+                (
+                    names.intern(CStr::from_ptr((*place).topic)),
+                    (*place).partition,
+                ),
+                (*place).offset,
+            );
+            sys::rd_kafka_topic_partition_destroy(place);
+            found
+        });
+        let error = BrokerError::code("consume", code.into(), text);
+        match partition {
+            Some((partition, position))
+                if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF =>
+            {
+                Polled::EndOfPartition {
+                    partition,
+                    position,
+                }
+            }
+            // The fetcher of that partition is gone for good: a seek answers "Erroneous state" for
+            // ever, and assigning it again has ended in a failed assertion.
+            _ if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET => {
+                Polled::Fatal(error)
+            }
+            _ if sys::rd_kafka_event_error_is_fatal(event.0) != 0 => Polled::Fatal(error),
+            Some((partition, _)) if partition.1 >= 0 => Polled::PartitionError { partition, error },
+            _ => {
+                tracing::warn!(%error, "kafka");
+                Polled::Nothing
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The event is an offset commit event.
+unsafe fn committed(event: &Event) -> Polled {
+    // SAFETY: the event is alive.
+    let code = unsafe { sys::rd_kafka_event_error(event.0) };
+    let harmless = matches!(
+        code,
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+            | sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NO_OFFSET
+    );
+    if !harmless {
+        // Progress is Postgres' word; a commit that Kafka missed is made good by the next one.
+        let error = BrokerError::code("commit", code.into(), String::new());
+        tracing::debug!(%error, "an asynchronous offset commit did not arrive");
+    }
+    Polled::Nothing
+}
+
+/// # Safety
+/// The event is a log event.
+unsafe fn log_event(event: &Event) -> Polled {
+    let mut facility = std::ptr::null();
+    let mut text = std::ptr::null();
+    let mut level = 0;
+    // SAFETY: the strings belong to the event.
+    unsafe {
+        if sys::rd_kafka_event_log(event.0, &mut facility, &mut text, &mut level) == 0 {
+            super::client::log_line(
+                level,
+                &CStr::from_ptr(facility).to_string_lossy(),
+                &CStr::from_ptr(text).to_string_lossy(),
+            );
+        }
+    }
+    Polled::Nothing
+}

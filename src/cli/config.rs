@@ -1,0 +1,78 @@
+//! `sluice config`
+
+use serde_json::json;
+
+use super::{Context, Exit, print_listing};
+
+/// Check or show the settings.
+#[derive(Debug, clap::Subcommand)]
+pub enum Args {
+    /// Read and validate the settings; exit 1 with what is wrong.
+    Check,
+    /// Show the settings in force, without secrets.
+    Show,
+}
+
+/// Runs `config`.
+///
+/// # Errors
+/// Where stdout is closed. Wrong settings were refused before this.
+pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    match args {
+        Args::Check => eprintln!("settings: valid"),
+        Args::Show => show(context)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn show(context: &Context) -> anyhow::Result<()> {
+    let config = &context.config;
+    let database = database_without_password(context);
+    let hidden = |present: bool| present.then_some("(hidden)");
+    let value = json!({
+        "kafka": {
+            "brokers": config.kafka.brokers,
+            "namespace": config.kafka.namespace,
+            "group_protocol": config.kafka.group_protocol,
+            "properties": config.kafka.properties.keys().collect::<Vec<_>>(),
+        },
+        "registry": {
+            "url": config.registry.url,
+            "username": config.registry.username,
+            "password": hidden(config.registry.password.is_some()),
+            "schemas": config.registry.schemas,
+        },
+        "database": { "url": database, "max_connections": config.database.max_connections },
+        "http": { "listen": config.http.listen },
+        "audit": {
+            "batch_records": config.audit.batch_records,
+            "batch_bytes": config.audit.batch_bytes,
+            "batch_wait_millis": config.audit.batch_wait_millis,
+            "writers": config.audit.writers,
+        },
+        "log": { "format": config.log.format, "filter": config.log.filter },
+    });
+    let mut rows = Vec::new();
+    for (section, keys) in value.as_object().into_iter().flatten() {
+        for (key, setting) in keys.as_object().into_iter().flatten() {
+            let text = setting
+                .as_str()
+                .map_or_else(|| setting.to_string(), str::to_owned);
+            rows.push(vec![format!("{section}.{key}"), text]);
+        }
+    }
+    print_listing(context.output, &["setting", "value"], rows, &value)
+}
+
+fn database_without_password(context: &Context) -> String {
+    use secrecy::ExposeSecret;
+    match url::Url::parse(context.config.database.url.expose_secret()) {
+        Ok(mut url) => {
+            if url.password().is_some() {
+                let _ = url.set_password(Some("hidden"));
+            }
+            url.to_string()
+        }
+        Err(_) => "(not a URL)".to_owned(),
+    }
+}

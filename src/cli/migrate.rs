@@ -1,0 +1,56 @@
+//! `sluice migrate`
+
+use super::{Context, Exit, print_listing};
+use crate::store;
+use crate::store::migrate;
+
+/// Bring the database's schema up to date; forward only, under a lock.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only show which migrations are applied; exit 1 where some are not.
+    #[arg(long)]
+    status: bool,
+}
+
+/// Runs `migrate`.
+///
+/// # Errors
+/// Where Postgres is away or a migration fails.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let pool = store::connect(&context.config.database, "migrate")?;
+    let before = migrate::state(&pool).await?;
+    if args.status {
+        let rows = before
+            .migrations
+            .iter()
+            .map(|m| {
+                let state = if m.applied { "applied" } else { "pending" };
+                vec![
+                    m.version.to_string(),
+                    m.description.clone(),
+                    state.to_owned(),
+                ]
+            })
+            .collect();
+        print_listing(
+            context.output,
+            &["version", "description", "state"],
+            rows,
+            &before,
+        )?;
+        return Ok(if before.pending() == 0 {
+            Exit::Done
+        } else {
+            Exit::Failed
+        });
+    }
+    migrate::migrate(&pool).await?;
+    match before.pending() {
+        0 => eprintln!(
+            "database: up to date ({} migrations)",
+            before.migrations.len()
+        ),
+        applied => eprintln!("database: {applied} migrations applied"),
+    }
+    Ok(Exit::Done)
+}

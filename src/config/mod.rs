@@ -1,0 +1,196 @@
+//! Settings: defaults, then `sluice.toml`, then `SLUICE_SECTION__KEY`, then flags; parsed and
+//! validated whole before anything binds or connects.
+
+mod load;
+
+pub use load::{ConfigError, load};
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// All settings.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The cluster that carries the events.
+    pub kafka: Kafka,
+    /// The schema registry.
+    pub registry: Registry,
+    /// The record.
+    pub database: Database,
+    /// The listener of health, metrics and API.
+    pub http: Http,
+    /// The audit group.
+    pub audit: Audit,
+    /// Logging.
+    pub log: Log,
+}
+
+/// Which consumer group protocol to speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupProtocol {
+    /// KIP-848: the broker assigns.
+    #[default]
+    Consumer,
+    /// The classic protocol with the cooperative-sticky assignor.
+    Classic,
+}
+
+/// `kafka.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kafka {
+    /// Bootstrap servers, comma separated.
+    pub brokers: String,
+    /// Prefix of every topic, group id, subject and transactional id; empty by default.
+    pub namespace: String,
+    /// Group protocol.
+    pub group_protocol: GroupProtocol,
+    /// Any librdkafka setting, such as `security.protocol`.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".to_owned(),
+            namespace: String::new(),
+            group_protocol: GroupProtocol::default(),
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl Kafka {
+    /// A topic, group id or subject with the namespace before it.
+    pub fn name(&self, bare: &str) -> String {
+        format!("{}{bare}", self.namespace)
+    }
+}
+
+/// `registry.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// Base URL of Confluent's API, such as `http://127.0.0.1:8081`.
+    pub url: String,
+    /// Basic authentication, where the registry asks for it.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<SecretString>,
+    /// Folder of schemas to use instead of those built in.
+    pub schemas: Option<std::path::PathBuf>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8081".to_owned(),
+            username: None,
+            password: None,
+            schemas: None,
+        }
+    }
+}
+
+/// `database.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://user:password@host:port/name`
+    pub url: SecretString,
+    /// Connections of one process, at most.
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: "postgres://sluice@127.0.0.1:5432/sluice".into(),
+            max_connections: 16,
+        }
+    }
+}
+
+/// `http.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        }
+    }
+}
+
+/// `audit.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Records of one transaction, at most.
+    pub batch_records: usize,
+    /// Bytes of one transaction (keys, values and headers), at most.
+    pub batch_bytes: usize,
+    /// How long a batch waits to fill, in milliseconds.
+    pub batch_wait_millis: u64,
+    /// Transactions at the same time; partitions are shared out among them.
+    pub writers: usize,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            batch_records: 2_000,
+            batch_bytes: 4 * 1024 * 1024,
+            batch_wait_millis: 20,
+            writers: 2,
+        }
+    }
+}
+
+impl Audit {
+    /// [`Audit::batch_wait_millis`] as a duration.
+    pub fn batch_wait(&self) -> Duration {
+        Duration::from_millis(self.batch_wait_millis)
+    }
+}
+
+/// `log.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// A `tracing` filter, such as `info` or `sluice=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Pretty,
+            filter: "info,librdkafka=warn,rdkafka=warn".to_owned(),
+        }
+    }
+}
+
+/// Lines for a person or for a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a terminal.
+    #[default]
+    Pretty,
+}

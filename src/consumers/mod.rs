@@ -1,0 +1,2 @@
+//! One folder a consumer group.
+pub mod audit;

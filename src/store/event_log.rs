@@ -1,0 +1,289 @@
+//! `event_log`: rows go in by binary COPY, into a partition a month.
+//!
+//! Source for the format: PostgreSQL manual, "COPY", "Binary Format".
+
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+use jiff::{Timestamp, tz::TimeZone};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::event::Event;
+
+/// One row to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRow<'a> {
+    /// Kafka's id of the topic.
+    pub topic_id: Uuid,
+    /// Topic name, namespace included.
+    pub topic: &'a str,
+    /// Partition number.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Kafka's append time in milliseconds since the Unix epoch.
+    pub appended_millis: i64,
+    /// The decoded event.
+    pub event: &'a Event,
+    /// Key bytes.
+    pub key: Option<&'a [u8]>,
+    /// Headers in their stored form.
+    pub headers: &'a [u8],
+    /// The registry's id of the writer's schema.
+    pub schema_id: u32,
+    /// SHA-256 of the writer's schema's text.
+    pub schema_fingerprint: &'a [u8; 32],
+    /// The whole Kafka value.
+    pub raw: &'a [u8],
+    /// See [`crate::broker::record_hash`].
+    pub record_hash: &'a [u8; 32],
+}
+
+const COPY: &str = r#"COPY event_log (topic_id, partition, "offset", appended_at, topic, id, type, user_id,
+    company_id, "timestamp", data, metadata, key, headers, schema_id, schema_fingerprint, raw, record_hash)
+    FROM STDIN (FORMAT binary)"#;
+const COLUMNS: i16 = 18;
+
+/// Seconds between the Unix epoch and Postgres' own, 2000-01-01.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// Copies rows in, within the caller's transaction.
+///
+/// # Errors
+/// What Postgres says of the rows, or that it is away.
+pub async fn copy_in<'a>(
+    tx: &mut PgConnection,
+    rows: impl Iterator<Item = LogRow<'a>>,
+) -> Result<u64, StoreError> {
+    let mut bytes = Vec::with_capacity(1 << 20);
+    bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
+    bytes.extend_from_slice(&[0; 8]);
+    let mut some = false;
+    for row in rows {
+        put_row(&mut bytes, &row);
+        some = true;
+    }
+    if !some {
+        return Ok(0);
+    }
+    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+    let mut copy = tx.copy_in_raw(COPY).await?;
+    copy.send(bytes).await?;
+    Ok(copy.finish().await?)
+}
+
+fn put_row(out: &mut Vec<u8>, row: &LogRow<'_>) {
+    let event = row.event;
+    out.extend_from_slice(&COLUMNS.to_be_bytes());
+    put(out, row.topic_id.as_bytes());
+    put(out, &row.partition.to_be_bytes());
+    put(out, &row.offset.to_be_bytes());
+    put(
+        out,
+        &postgres_micros(row.appended_millis.saturating_mul(1_000)).to_be_bytes(),
+    );
+    put(out, row.topic.as_bytes());
+    put(out, event.id.as_bytes());
+    put(out, event.event_type.as_bytes());
+    put_nullable(out, event.user_id.as_deref().map(str::as_bytes));
+    put_nullable(out, event.company_id.as_deref().map(str::as_bytes));
+    put(out, &postgres_micros(event.timestamp_micros).to_be_bytes());
+    put_jsonb(out, &event.data);
+    put_jsonb(out, &event.metadata);
+    put_nullable(out, row.key);
+    put(out, row.headers);
+    // Registry ids are positive and int4 in the table; an id above that is never known.
+    put(out, &(row.schema_id as i32).to_be_bytes());
+    put(out, row.schema_fingerprint);
+    put(out, row.raw);
+    put(out, row.record_hash);
+}
+
+fn postgres_micros(unix_micros: i64) -> i64 {
+    unix_micros.saturating_sub(POSTGRES_EPOCH_MICROS)
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    // A Kafka record is under 2 GiB, and decoding bounds its JSON far below.
+    out.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => put(out, bytes),
+        None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+    }
+}
+
+/// jsonb's binary form is a version byte and the text.
+fn put_jsonb(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(&(text.len() as i32 + 1).to_be_bytes());
+    out.push(1);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// A month of the log, by its first day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month(Date);
+
+impl Month {
+    /// The month (UTC) of an append time; `None` outside the years 1 to 9999.
+    pub fn of_millis(appended_millis: i64) -> Option<Self> {
+        let instant = Timestamp::from_millisecond(appended_millis).ok()?;
+        let date = instant.to_zoned(TimeZone::UTC).date();
+        (date.year() >= 1).then(|| Self(date.first_of_month()))
+    }
+
+    /// This month and the two after it.
+    pub fn ahead(now: Timestamp) -> impl Iterator<Item = Self> {
+        let this = now.to_zoned(TimeZone::UTC).date().first_of_month();
+        std::iter::successors(Some(Self(this)), |month| month.next()).take(3)
+    }
+
+    fn next(self) -> Option<Self> {
+        let next = self.0.last_of_month().tomorrow().ok()?;
+        Some(Self(next))
+    }
+
+    /// The name of its partition, such as `event_log_1997_01`.
+    pub fn table(self) -> String {
+        format!("event_log_{:04}_{:02}", self.0.year(), self.0.month())
+    }
+}
+
+/// Makes the partitions of these months where they are missing: made beside the log, then
+/// attached, so that readers and writers are not held up.
+///
+/// # Errors
+/// Where Postgres is away, or a table of that name is something else.
+pub async fn ensure_months(pool: &PgPool, months: &BTreeSet<Month>) -> Result<(), StoreError> {
+    for month in months {
+        ensure_month(pool, *month).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_month(pool: &PgPool, month: Month) -> Result<(), StoreError> {
+    let table = month.table();
+    let mut tx = pool.begin().await?;
+    // Two members may meet the first record of a month together.
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('sluice event_log partitions', 0))"
+    )
+    .execute(&mut *tx)
+    .await?;
+    let attached = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+           WHERE i.inhparent = 'event_log'::regclass AND c.relname = $1) AS "attached!""#,
+        table
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if !attached {
+        let from = month.0;
+        let to = month
+            .next()
+            .map_or_else(|| "infinity".to_owned(), |m| m.0.to_string());
+        // Names and dates are made of digits above, so nothing from outside is in these.
+        for statement in [
+            format!(
+                "CREATE TABLE IF NOT EXISTS {table} (LIKE event_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+            ),
+            format!(
+                "ALTER TABLE event_log ATTACH PARTITION {table} FOR VALUES FROM ('{from} 00:00+00') TO ('{to}{}')",
+                if to == "infinity" { "" } else { " 00:00+00" }
+            ),
+        ] {
+            sqlx::query(AssertSqlSafe(statement))
+                .execute(&mut *tx)
+                .await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What the log and the quarantine hold at a position that is read again.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Offset in the partition that was asked for.
+    pub offset: i64,
+    /// The stored hash.
+    pub record_hash: Vec<u8>,
+    /// In the quarantine and not in the log.
+    pub quarantined: bool,
+}
+
+/// The rows at these offsets of a partition, of both tables.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn held(
+    tx: &mut PgConnection,
+    topic_id: Uuid,
+    partition: i32,
+    offsets: &[i64],
+) -> Result<Vec<Held>, StoreError> {
+    Ok(sqlx::query_as!(
+        Held,
+        r#"SELECT "offset" AS "offset!", record_hash AS "record_hash!", false AS "quarantined!" FROM event_log
+           WHERE topic_id = $1 AND partition = $2 AND "offset" = ANY ($3)
+           UNION ALL
+           SELECT "offset", record_hash, true FROM event_quarantine
+           WHERE topic_id = $1 AND partition = $2 AND "offset" = ANY ($3)"#,
+        topic_id,
+        partition,
+        offsets
+    )
+    .fetch_all(tx)
+    .await?)
+}
+
+/// Stores the texts of writers' schemas that are not there yet.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn put_schemas(
+    tx: &mut PgConnection,
+    fingerprints: &[Vec<u8>],
+    texts: &[String],
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO event_schemas (fingerprint, text) SELECT * FROM unnest($1::bytea[], $2::text[])
+         ON CONFLICT DO NOTHING",
+        fingerprints,
+        texts
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_that_of_the_append_time_in_utc() {
+        let month = Month::of_millis(868_924_799_999).unwrap();
+        assert_eq!(month.table(), "event_log_1997_07");
+        assert_eq!(month.next().unwrap().table(), "event_log_1997_08");
+        assert_eq!(Month::of_millis(-1).unwrap().table(), "event_log_1969_12");
+        assert!(Month::of_millis(i64::MIN).is_none());
+        let ahead: Vec<_> = Month::ahead("2026-11-23T00:00:00Z".parse().unwrap())
+            .map(Month::table)
+            .collect();
+        assert_eq!(
+            ahead,
+            [
+                "event_log_2026_11",
+                "event_log_2026_12",
+                "event_log_2027_01"
+            ]
+        );
+    }
+}

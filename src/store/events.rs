@@ -1,0 +1,160 @@
+//! Reading `event_log` for people: lists, one event, exports.
+//!
+//! The rows carry the record as Kafka had it; what it says is derived from `raw` by the caller.
+
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::rows::{self, RowSize, Rows};
+use super::{Micros, StoreError};
+use crate::event::TypeFilter;
+
+/// Which events; what is left empty selects all.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Any of these types.
+    pub types: Vec<TypeFilter>,
+    /// Exactly this user.
+    pub user: Option<String>,
+    /// Exactly this company.
+    pub company: Option<String>,
+    /// Exactly this event id.
+    pub id: Option<Uuid>,
+    /// The event's own time at or after this.
+    pub from: Option<Micros>,
+    /// The event's own time before this.
+    pub to: Option<Micros>,
+}
+
+/// A row of the log with the record as it was read.
+#[derive(Clone, Debug, FromRow)]
+pub struct LoggedRecord {
+    /// Kafka's id of the topic.
+    pub topic_id: Uuid,
+    /// Topic name, namespace included.
+    pub topic: String,
+    /// Partition number.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Kafka's append time.
+    pub appended_at: Micros,
+    /// When the row was written.
+    pub recorded_at: Micros,
+    /// Event type.
+    #[sqlx(rename = "type")]
+    pub event_type: String,
+    /// Key bytes.
+    pub key: Option<Vec<u8>>,
+    /// Headers in their stored form.
+    pub headers: Vec<u8>,
+    /// The registry's id of the writer's schema.
+    pub schema_id: i32,
+    /// SHA-256 of the writer's schema's text.
+    pub schema_fingerprint: Vec<u8>,
+    /// The whole Kafka value.
+    pub raw: Vec<u8>,
+    /// See [`crate::broker::record_hash`].
+    pub record_hash: Vec<u8>,
+}
+
+impl RowSize for LoggedRecord {
+    fn size(&self) -> usize {
+        size_of::<Self>()
+            + self.key.as_ref().map_or(0, Vec::len)
+            + self.headers.len()
+            + self.raw.len()
+    }
+}
+
+const COLUMNS: &str = r#"SELECT topic_id, topic, partition, "offset", appended_at, recorded_at, type,
+    key, headers, schema_id, schema_fingerprint, raw, record_hash FROM event_log"#;
+
+/// The newest events that the filter selects, newest first.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn newest(
+    pool: &PgPool,
+    filter: &EventFilter,
+    limit: i64,
+) -> Result<Vec<LoggedRecord>, StoreError> {
+    let mut query = select(filter);
+    query.push(
+        r#" ORDER BY "timestamp" DESC, id DESC, topic_id DESC, partition DESC, "offset" DESC LIMIT "#,
+    );
+    query.push_bind(limit);
+    Ok(query.build_query_as().fetch_all(pool).await?)
+}
+
+/// Every event that the filter selects, oldest first, as one statement sees them.
+///
+/// # Errors
+/// Where no connection can be had.
+pub async fn export(pool: &PgPool, filter: EventFilter) -> Result<Rows<LoggedRecord>, StoreError> {
+    let mut connection = pool.acquire().await?.detach();
+    let (feed, rows) = rows::rows();
+    tokio::spawn(async move {
+        let mut query = select(&filter);
+        query.push(r#" ORDER BY "timestamp", id, topic_id, partition, "offset""#);
+        feed.all(query.build_query_as().fetch(&mut connection))
+            .await;
+    });
+    Ok(rows)
+}
+
+/// Every record that carries an event id, in the order in which Kafka appended them.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn by_id(pool: &PgPool, id: Uuid) -> Result<Vec<LoggedRecord>, StoreError> {
+    let mut query = QueryBuilder::new(COLUMNS);
+    query.push(" WHERE id = ").push_bind(id);
+    query.push(r#" ORDER BY appended_at, topic_id, partition, "offset""#);
+    Ok(query.build_query_as().fetch_all(pool).await?)
+}
+
+fn select(filter: &EventFilter) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(COLUMNS);
+    query.push(" WHERE true");
+    if !filter.types.is_empty() {
+        query.push(" AND (false");
+        for pattern in &filter.types {
+            query.push(" OR ");
+            push_type(&mut query, pattern);
+        }
+        query.push(")");
+    }
+    if let Some(user) = &filter.user {
+        query.push(" AND user_id = ").push_bind(user.clone());
+    }
+    if let Some(company) = &filter.company {
+        query.push(" AND company_id = ").push_bind(company.clone());
+    }
+    if let Some(id) = filter.id {
+        query.push(" AND id = ").push_bind(id);
+    }
+    if let Some(from) = filter.from {
+        query.push(r#" AND "timestamp" >= "#).push_bind(from);
+    }
+    if let Some(to) = filter.to {
+        query.push(r#" AND "timestamp" < "#).push_bind(to);
+    }
+    query
+}
+
+/// [`TypeFilter::matches`] as a condition: `system.*` types only by their own name.
+fn push_type(query: &mut QueryBuilder<Postgres>, pattern: &TypeFilter) {
+    match pattern {
+        TypeFilter::All => {
+            query.push("NOT starts_with(type, 'system.')");
+        }
+        TypeFilter::Domain(domain) => {
+            query.push("(NOT starts_with(type, 'system.') AND starts_with(type, ");
+            query.push_bind(format!("{domain}.")).push("))");
+        }
+        TypeFilter::Exact(name) => {
+            query.push("type = ").push_bind(name.clone());
+        }
+    }
+}

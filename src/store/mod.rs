@@ -1,0 +1,30 @@
+//! Every SQL statement, one file a table or concern. The only place for `sqlx`.
+//!
+//! Typed rows enter and leave; what can fail is the database, and [`StoreError::class`] says what
+//! that means. A database future is never cancelled: run it to its end, also when its result is
+//! no longer wanted.
+
+mod error;
+pub mod event_log;
+pub mod event_schemas;
+pub mod events;
+pub mod group_starts;
+mod micros;
+pub mod migrate;
+mod pool;
+pub mod progress;
+pub mod quarantine;
+pub mod quarantined;
+pub mod reconcile;
+mod rows;
+pub mod topic_history;
+mod transaction;
+
+pub use error::StoreError;
+pub use micros::Micros;
+pub use pool::connect;
+pub use rows::Rows;
+pub use sqlx::PgPool;
+pub use transaction::{
+    Connection, Pool, Transaction, begin, ping, release_savepoint, rollback_to_savepoint, savepoint,
+};

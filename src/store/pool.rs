@@ -1,0 +1,45 @@
+//! The pool of connections.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{Executor, PgPool, Row};
+
+use super::StoreError;
+use crate::config::Database;
+
+/// How long a caller waits for a connection.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A pool that connects when first asked, so that it can be had while Postgres is away.
+/// `application_name` is what the connections are for; Postgres shows `sluice <name>`.
+///
+/// # Errors
+/// [`StoreError::Url`] where the URL cannot be read.
+pub fn connect(database: &Database, application_name: &str) -> Result<PgPool, StoreError> {
+    let options: PgConnectOptions = database
+        .url
+        .expose_secret()
+        .parse()
+        .map_err(StoreError::Url)?;
+    let options = options.application_name(&format!("sluice {application_name}"));
+    Ok(PgPoolOptions::new()
+        .max_connections(database.max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(outside_transaction(connection)))
+        .connect_lazy_with(options))
+}
+
+/// Whether a connection that comes back may be used again; the pool closes it otherwise.
+///
+/// A `begin` that was cancelled leaves the session inside a transaction of which sqlx 0.9 knows
+/// nothing, and the next borrower's writes would be lost with it (sqlx#4393). In a simple query
+/// outside any transaction the two clocks are one value; inside one, the transaction is older.
+async fn outside_transaction(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = connection
+        .fetch_one(sqlx::raw_sql("SELECT now() = statement_timestamp()"))
+        .await?;
+    row.try_get(0)
+}

@@ -1,0 +1,342 @@
+//! `consumer_progress` and what surrounds a claim: the fence of every sink.
+//!
+//! A claim raises a partition's epoch; a batch moves the partition on only with the epoch of its
+//! claim and from exactly the offset that it expects. So a writer that has been replaced, however
+//! long it slept, changes nothing.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, PgPool};
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// One partition as one group sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionKey {
+    /// Consumer group, namespace included.
+    pub group: String,
+    /// Topic name, namespace included.
+    pub topic: String,
+    /// Kafka's id of this topic; another one after a topic was deleted and made again.
+    pub topic_id: Uuid,
+    /// Partition number.
+    pub partition: i32,
+}
+
+/// What a claim found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The claim's number; only its holder may write.
+    pub epoch: i64,
+    /// The next offset to process.
+    pub next_offset: i64,
+    /// Everything below was processed once; it never falls.
+    pub high_offset: i64,
+}
+
+/// One partition's part of a batch: it moves the group from `from` to `to`.
+#[derive(Clone, Copy, Debug)]
+pub struct Advance<'a> {
+    /// Which partition.
+    pub key: &'a PartitionKey,
+    /// The claim under which the batch was read.
+    pub epoch: i64,
+    /// Where progress must stand.
+    pub from: i64,
+    /// Where it will stand.
+    pub to: i64,
+}
+
+/// Raises the epoch of a partition, making its row at `start` if there is none, and returns where
+/// the group stands. Waits for a transaction of the former holder that is still in flight; one
+/// that has not ended after two seconds is a client that was stopped in mid-COPY, which no
+/// timeout of Postgres ends, so its backend is terminated.
+///
+/// # Errors
+/// Where Postgres is away, or the row stays locked for ten seconds.
+pub async fn claim(pool: &PgPool, key: &PartitionKey, start: i64) -> Result<Progress, StoreError> {
+    let mut connection = pool.acquire().await?;
+    let pid: i32 = sqlx::query_scalar!(r#"SELECT pg_backend_pid() AS "pid!""#)
+        .fetch_one(&mut *connection)
+        .await?;
+    let watch = tokio::spawn(end_stopped_blocker(pool.clone(), pid));
+    let claimed = raise_epoch(&mut connection, key, start).await;
+    watch.abort_handle().abort();
+    claimed
+}
+
+async fn raise_epoch(
+    connection: &mut PgConnection,
+    key: &PartitionKey,
+    start: i64,
+) -> Result<Progress, StoreError> {
+    let mut tx = connection.begin().await?;
+    sqlx::query!("SET LOCAL lock_timeout = '10s'")
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        r#"INSERT INTO consumer_progress ("group", topic, topic_id, partition, epoch, next_offset, high_offset)
+           VALUES ($1, $2, $3, $4, 0, $5, $5) ON CONFLICT DO NOTHING"#,
+        key.group,
+        key.topic,
+        key.topic_id,
+        key.partition,
+        start
+    )
+    .execute(&mut *tx)
+    .await?;
+    let progress = sqlx::query_as!(
+        Progress,
+        r#"UPDATE consumer_progress SET epoch = epoch + 1, updated_at = clock_timestamp()
+           WHERE "group" = $1 AND topic = $2 AND topic_id = $3 AND partition = $4
+           RETURNING epoch, next_offset, high_offset"#,
+        key.group,
+        key.topic,
+        key.topic_id,
+        key.partition
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(progress)
+}
+
+/// After two seconds, ends the backends of our own login that hold up `waiter`.
+async fn end_stopped_blocker(pool: PgPool, waiter: i32) {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // From here on nothing is awaited that could be cancelled half-way: aborting a task whose
+    // statement is under way would leave the connection in doubt, so it runs apart.
+    tokio::spawn(async move {
+        let ended = sqlx::query_scalar!(
+            r#"SELECT pid AS "pid!" FROM pg_stat_activity
+               WHERE pid = ANY (pg_blocking_pids($1)) AND usename = current_user
+                 AND application_name LIKE 'sluice%' AND pg_terminate_backend(pid)"#,
+            waiter
+        )
+        .fetch_all(&pool)
+        .await;
+        if let Ok(pids) = ended
+            && !pids.is_empty()
+        {
+            tracing::warn!(
+                ?pids,
+                "ended a backend of ours that held a partition's progress for over two seconds"
+            );
+        }
+    });
+}
+
+/// Moves every partition of a batch on, inside the batch's transaction. Returns the indices of
+/// those that may not be moved: the transaction must then be rolled back.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn advance(
+    tx: &mut PgConnection,
+    advances: &[Advance<'_>],
+) -> Result<Vec<usize>, StoreError> {
+    let column = |f: fn(&Advance<'_>) -> i64| advances.iter().map(f).collect::<Vec<i64>>();
+    let groups: Vec<String> = advances.iter().map(|a| a.key.group.clone()).collect();
+    let topics: Vec<String> = advances.iter().map(|a| a.key.topic.clone()).collect();
+    let topic_ids: Vec<Uuid> = advances.iter().map(|a| a.key.topic_id).collect();
+    let partitions: Vec<i32> = advances.iter().map(|a| a.key.partition).collect();
+    let moved = sqlx::query!(
+        r#"UPDATE consumer_progress p
+           SET next_offset = b.to_offset, high_offset = greatest(p.high_offset, b.to_offset),
+               updated_at = clock_timestamp()
+           FROM unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[])
+                AS b(grp, topic, topic_id, partition, epoch, from_offset, to_offset)
+           WHERE p."group" = b.grp AND p.topic = b.topic AND p.topic_id = b.topic_id
+             AND p.partition = b.partition AND p.epoch = b.epoch AND p.next_offset = b.from_offset
+           RETURNING p.topic_id, p.partition"#,
+        &groups,
+        &topics,
+        &topic_ids,
+        &partitions,
+        &column(|a| a.epoch),
+        &column(|a| a.from),
+        &column(|a| a.to),
+    )
+    .fetch_all(tx)
+    .await?;
+    Ok((0..advances.len())
+        .filter(|&i| {
+            let key = advances[i].key;
+            !moved
+                .iter()
+                .any(|row| row.topic_id == key.topic_id && row.partition == key.partition)
+        })
+        .collect())
+}
+
+/// Where a partition stands now; `None` where it was never claimed.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn read(pool: &PgPool, key: &PartitionKey) -> Result<Option<Progress>, StoreError> {
+    Ok(sqlx::query_as!(
+        Progress,
+        r#"SELECT epoch, next_offset, high_offset FROM consumer_progress
+           WHERE "group" = $1 AND topic = $2 AND topic_id = $3 AND partition = $4"#,
+        key.group,
+        key.topic,
+        key.topic_id,
+        key.partition
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
+/// What an operator did to a group's committed offset, and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetKind {
+    /// Back: read again from there.
+    Rewind,
+    /// Ahead, honoured.
+    Skip,
+    /// Ahead, put back: this group never skips.
+    SkipRefused,
+}
+
+impl ResetKind {
+    /// The text in `replays.kind`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rewind => "rewind",
+            Self::Skip => "skip",
+            Self::SkipRefused => "skip_refused",
+        }
+    }
+}
+
+/// Records an operator's reset and, but for a refused skip, moves the partition there; all under
+/// the claim's epoch. A skip that is honoured leaves its range in `operator_skips`. Returns
+/// `false` where the claim is no longer ours.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn reset(
+    pool: &PgPool,
+    key: &PartitionKey,
+    progress: Progress,
+    kind: ResetKind,
+    to: i64,
+    metadata: &str,
+) -> Result<bool, StoreError> {
+    let mut tx = pool.begin().await?;
+    let next = if kind == ResetKind::SkipRefused {
+        progress.next_offset
+    } else {
+        to
+    };
+    let moved = sqlx::query!(
+        r#"UPDATE consumer_progress
+           SET next_offset = $6, high_offset = greatest(high_offset, $6), updated_at = clock_timestamp()
+           WHERE "group" = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND epoch = $5"#,
+        key.group,
+        key.topic,
+        key.topic_id,
+        key.partition,
+        progress.epoch,
+        next
+    )
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if moved == 0 {
+        tx.rollback().await?;
+        return Ok(false);
+    }
+    let replay = sqlx::query_scalar!(
+        r#"INSERT INTO replays ("group", topic, topic_id, partition, kind, from_offset, to_offset, metadata)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id"#,
+        key.group,
+        key.topic,
+        key.topic_id,
+        key.partition,
+        kind.as_str(),
+        progress.next_offset,
+        to,
+        metadata
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    // Only what was never processed is a skipped range; below high_offset nothing was left out.
+    if kind == ResetKind::Skip && to > progress.high_offset {
+        sqlx::query!(
+            r#"INSERT INTO operator_skips ("group", topic_id, partition, from_offset, to_offset, replay_id)
+               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"#,
+            key.group,
+            key.topic_id,
+            key.partition,
+            progress.high_offset.max(progress.next_offset),
+            to,
+            replay
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Moves a partition over a range that Kafka lost and a person acknowledged, under the claim's
+/// epoch. Returns `false` where the claim is no longer ours.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn step_over_loss(
+    pool: &PgPool,
+    key: &PartitionKey,
+    progress: Progress,
+    to: i64,
+) -> Result<bool, StoreError> {
+    let moved = sqlx::query!(
+        r#"UPDATE consumer_progress
+           SET next_offset = $6, high_offset = greatest(high_offset, $6), updated_at = clock_timestamp()
+           WHERE "group" = $1 AND topic = $2 AND topic_id = $3 AND partition = $4 AND epoch = $5"#,
+        key.group,
+        key.topic,
+        key.topic_id,
+        key.partition,
+        progress.epoch,
+        to
+    )
+    .execute(pool)
+    .await?
+    .rows_affected();
+    Ok(moved == 1)
+}
+
+/// Whether a person acknowledged that everything of `[from, to)` is lost to this group.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn loss_acknowledged(
+    pool: &PgPool,
+    key: &PartitionKey,
+    from: i64,
+    to: i64,
+) -> Result<bool, StoreError> {
+    let ranges = sqlx::query!(
+        r#"SELECT from_offset, to_offset FROM lost_ranges
+           WHERE "group" = $1 AND topic_id = $2 AND partition = $3 AND to_offset > $4
+           ORDER BY from_offset"#,
+        key.group,
+        key.topic_id,
+        key.partition,
+        from
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut covered = from;
+    for range in ranges {
+        if range.from_offset > covered {
+            break;
+        }
+        covered = covered.max(range.to_offset);
+    }
+    Ok(covered >= to)
+}

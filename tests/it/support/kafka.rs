@@ -1,0 +1,50 @@
+//! A producer that sends exactly the bytes it is given, as a foreign application may.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use super::Space;
+
+/// Sends raw records.
+pub struct RawProducer(FutureProducer);
+
+impl RawProducer {
+    /// A producer to the space's cluster.
+    pub fn new(space: &Space) -> Self {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &space.servers.brokers)
+            .set("partitioner", "murmur2_random")
+            .set("message.max.bytes", "8000000")
+            .create()
+            .expect("a producer");
+        Self(producer)
+    }
+
+    /// Sends one record and gives its position.
+    pub async fn send(&self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> (i32, i64) {
+        self.send_with(topic, key, value, None).await
+    }
+
+    /// Sends one record with headers and gives its position.
+    pub async fn send_with(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+    ) -> (i32, i64) {
+        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic);
+        record.key = key;
+        record.payload = value;
+        record.headers = headers;
+        let delivery = self
+            .0
+            .send(record, Duration::from_secs(30))
+            .await
+            .expect("delivered");
+        (delivery.partition, delivery.offset)
+    }
+}

@@ -23,7 +23,7 @@ const MAX_KNOWN: usize = 10_000;
 /// Unknown ids remembered, at most.
 const MAX_UNKNOWN: usize = 10_000;
 /// Look-ups at the registry at the same time.
-const MAX_LOOKUPS: usize = 16;
+const MAX_LOOKUPS: usize = 64;
 
 /// A schema, and what it means on one topic.
 #[derive(Debug)]

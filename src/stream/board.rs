@@ -142,6 +142,7 @@ impl Board {
     }
 
     pub(super) fn ended(&self, why: &str) {
+        tracing::error!(group = self.group, why, "the group stands still");
         self.lock().ended = Some(why.to_owned());
     }
 

@@ -228,20 +228,31 @@ fn spawn_writers<S: Sink>(shared: &Arc<Shared<S>>, writers: usize) -> Vec<mpsc::
         .map(|writer| {
             let (chunk_sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
             let (batch_sender, batches) = mpsc::channel::<Batch<S::Row>>(1);
-            tokio::spawn(prepare_loop(shared.clone(), writer, chunks, batch_sender));
-            let (board, shared) = (shared.board.clone(), shared.clone());
-            let write = tokio::spawn(write_loop(shared, writer, batches));
-            tokio::spawn(async move {
-                // A writer that panics would stand still silently; say so where it is looked for.
-                if let Err(panic) = write.await {
-                    board.ended(&format!(
-                        "writer {writer} panicked: {panic}; restart the process"
-                    ));
-                }
-            });
+            let prepare = prepare_loop(shared.clone(), writer, chunks, batch_sender);
+            let write = write_loop(shared.clone(), writer, batches);
+            spawn_watched(
+                &shared.board,
+                format!("writer {writer} (decoding)"),
+                prepare,
+            );
+            spawn_watched(&shared.board, format!("writer {writer}"), write);
             chunk_sender
         })
         .collect()
+}
+
+/// A task that panics would stand still silently; it is named where people look.
+fn spawn_watched(
+    board: &Arc<Board>,
+    name: String,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let (board, task) = (board.clone(), tokio::spawn(task));
+    tokio::spawn(async move {
+        if let Err(panic) = task.await {
+            board.ended(&format!("{name} stopped: {panic}; restart the process"));
+        }
+    });
 }
 
 fn spawn_poll_thread<S: Sink>(

@@ -48,28 +48,37 @@ impl AuditSink {
     /// The schemas of every id in the records; an outage of the registry fails the whole batch.
     async fn look_up(&self, records: &[Received]) -> Result<Lookups, Unavailable> {
         let mut found = Lookups::new();
+        let mut asked = HashSet::new();
         for received in records {
             let record = &received.record;
             let Ok(id) = derive::schema_id(record.value.as_deref()) else {
                 continue;
             };
             let key = (id, record.topic.clone());
-            if found.contains_key(&key) {
+            if found.contains_key(&key) || asked.contains(&key) {
                 continue;
             }
-            let lookup = match self.schemas.cached(id, &record.topic) {
-                Some(known) => Lookup::Known(known),
-                None => self
-                    .schemas
-                    .get(id, &record.topic)
-                    .await
-                    .map_err(|error| Unavailable {
-                        what: "schema registry",
-                        reason: error.to_string(),
-                    })?,
-            };
-            found.insert(key, lookup);
+            match self.schemas.cached(id, &record.topic) {
+                Some(known) => {
+                    found.insert(key, Lookup::Known(known));
+                }
+                None => {
+                    asked.insert(key);
+                }
+            }
         }
+        // Together: an id that nobody knows takes a second look, and someone may send many.
+        let answers = asked.into_iter().map(async |(id, topic)| {
+            let lookup = self.schemas.get(id, &topic).await;
+            lookup.map(|lookup| ((id, topic), lookup))
+        });
+        let answers = futures::future::try_join_all(answers)
+            .await
+            .map_err(|error| Unavailable {
+                what: "schema registry",
+                reason: error.to_string(),
+            })?;
+        found.extend(answers);
         Ok(found)
     }
 

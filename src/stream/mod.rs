@@ -19,6 +19,7 @@ mod batch;
 mod board;
 mod claim;
 mod driver;
+mod fault_point;
 mod group;
 
 mod watch;

@@ -11,6 +11,7 @@ use super::assignment::{Assignment, Received};
 use super::backoff::Backoff;
 use super::batch::{Batch, Chunk};
 use super::driver::Command;
+use super::fault_point::fault_point;
 use super::group::Shared;
 use super::{Sink, Unavailable};
 use crate::store::progress::{self, Advance};
@@ -168,12 +169,15 @@ async fn write<S: Sink>(
         let received = (*row).as_ref();
         attempt.compare || received.record.offset < received.assignment.high_offset()
     });
+    fault_point("before_copy");
     if attempt.halving {
         write_halving(shared, &mut tx, fresh, again).await?;
     } else {
         shared.sink.write(&mut tx, &fresh, &again).await?;
     }
+    fault_point("before_commit");
     tx.commit().await?;
+    fault_point("after_commit");
     Ok(Vec::new())
 }
 

@@ -8,6 +8,7 @@ mod audited;
 mod avro;
 mod broker;
 mod events;
+mod faults;
 mod fences;
 mod outages;
 mod place;

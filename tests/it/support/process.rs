@@ -90,6 +90,12 @@ impl Serve {
         unsafe { libc::kill(self.pid(), signal) };
     }
 
+    /// SIGKILL; the process is gone on return.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child");
+        self.child.wait().expect("a child");
+    }
+
     /// Asks it to stop and gives its status; fails where it takes over 30 s.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(libc::SIGTERM);

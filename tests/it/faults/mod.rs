@@ -1,0 +1,69 @@
+//! The pipeline under faults, and the harness that judges it.
+//!
+//! A [`Load`] produces and logs every attempt; a fault is done to it meanwhile; then
+//! [`prove`] waits until the group has caught up, reads Kafka, the log, the quarantine and progress
+//! afresh ([`Facts`]) and lists every law of [`checker`] that is broken. What each fault should
+//! lead to is the table in `docs/semantics.md`.
+
+mod checker;
+mod facts;
+mod found;
+mod killed;
+mod load;
+
+use std::ops::RangeInclusive;
+
+pub use checker::{Attempt, check};
+pub use facts::Facts;
+pub use load::{Load, Traffic};
+
+use crate::support::{Space, eventually};
+
+/// Seeds of one kind of fault: three in CI, `soak` of them in a soak. `SLUICE_TEST_SEED` runs one.
+pub fn seeds(soak: u64) -> RangeInclusive<u64> {
+    if let Some(seed) = std::env::var("SLUICE_TEST_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+    {
+        return seed..=seed;
+    }
+    let soaking = std::env::var_os("SLUICE_TEST_SOAK").is_some();
+    1..=if soaking { soak } else { 3 }
+}
+
+/// Waits until the audit group has processed everything, then fails where a law is broken, or
+/// where `sluice audit reconcile` does not see what the checker sees.
+pub async fn prove(space: &Space, attempts: &[Attempt]) -> Facts {
+    let facts = caught_up(space).await;
+    let broken = check(&facts, attempts);
+    assert!(
+        broken.is_empty(),
+        "{} laws broken, the first:\n{}",
+        broken.len(),
+        broken
+            .iter()
+            .take(20)
+            .map(|violation| format!("  {violation}\n"))
+            .collect::<String>()
+    );
+    let report = space.reconciled();
+    assert_eq!(
+        report["records"],
+        facts.kafka.len(),
+        "reconcile reads what the checker reads: {report}"
+    );
+    facts
+}
+
+/// Waits until progress and commits stand at the end of every partition, and reads everything.
+pub async fn caught_up(space: &Space) -> Facts {
+    eventually(
+        "the group at the end of every partition",
+        async || match facts::behind(&facts::read_offsets(space).await) {
+            None => Ok(()),
+            Some(behind) => Err(behind),
+        },
+    )
+    .await;
+    Facts::read(space).await
+}

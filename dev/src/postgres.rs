@@ -102,6 +102,8 @@ pub(crate) fn prepare(
         format!("fsync={}", if fsync { "on" } else { "off" }),
         format!("full_page_writes={}", if fsync { "on" } else { "off" }),
         "log_checkpoints=off".to_owned(),
+        // By it a bench knows when a row could be seen.
+        "track_commit_timestamp=on".to_owned(),
         "timezone=UTC".to_owned(),
     ];
     let mut arguments = vec!["-D".to_owned(), data.display().to_string()];

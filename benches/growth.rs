@@ -1,0 +1,105 @@
+//! Whether the log's growth slows the sink: its speed into an empty log, and into one that holds
+//! millions of rows already.
+//!
+//! `cargo dev bench growth [--rows 20000000]`
+
+mod harness;
+
+use clap::Parser;
+use harness::figures::{Aim, Figures, number};
+use harness::mix;
+use harness::pipeline::{Indexes, drop_log, empty_log, run, settle};
+use harness::support::Space;
+use sqlx::PgPool;
+
+#[derive(Parser)]
+struct Args {
+    /// Rows that the log holds beforehand
+    #[arg(long, default_value_t = 20_000_000)]
+    rows: i64,
+    /// Events that are audited on top
+    #[arg(long, default_value_t = 500_000)]
+    events: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let space = Space::new("growth").await;
+    mix::fill(&space, args.events).await?;
+    let records = i64::try_from(args.events)?;
+    let mut empty = Vec::new();
+    for round in 0..3 {
+        let mut log = empty_log(&space, Indexes::Design).await;
+        let (ran, serve) = run(&log, records, &[]).await?;
+        anyhow::ensure!(serve.stop().success(), "sluice serve");
+        empty.push(ran.rows_per_second);
+        println!("empty: {} rows/s", number(ran.rows_per_second));
+        if round == 2 {
+            grow(&log.pool, args.rows).await?;
+            let full = again(&mut log, args.events).await?;
+            let slower: Vec<f64> = full
+                .iter()
+                .map(|rate| 100.0 * (1.0 - rate / harness::median(&empty).0))
+                .collect();
+            let mut figures = Figures::new("growth");
+            figures.add("rows_per_second_empty", &empty, "rows/s", None);
+            figures.add("rows_per_second_grown", &full, "rows/s", None);
+            figures.add("slower_percent", &slower, "%", Some(Aim::Under(20.0)));
+            figures.finish()?;
+        }
+        drop_log(log).await?;
+    }
+    Ok(())
+}
+
+/// Copies rows to other topic ids until there are so many: their ids, companies, users and times
+/// lie as the mix has them.
+async fn grow(pool: &PgPool, rows: i64) -> anyhow::Result<()> {
+    loop {
+        let held: i64 = sqlx::query_scalar("SELECT count(*) FROM event_log")
+            .fetch_one(pool)
+            .await?;
+        println!("the log holds {} rows", number(held as f64));
+        if held >= rows {
+            break;
+        }
+        sqlx::query(
+            r#"INSERT INTO event_log (topic_id, partition, "offset", appended_at, topic, id, type, user_id,
+                   company_id, "timestamp", data, metadata, key, headers, schema_id, schema_fingerprint, raw, record_hash)
+               SELECT md5(topic_id::text || $1::text)::uuid, partition, "offset", appended_at, topic, gen_random_uuid(),
+                   type, user_id, company_id, "timestamp", data, metadata, key, headers, schema_id,
+                   schema_fingerprint, raw, record_hash
+               FROM event_log LIMIT $2"#,
+        )
+        .bind(held)
+        .bind((rows - held).min(held))
+        .execute(pool)
+        .await?;
+    }
+    sqlx::query("VACUUM (FREEZE, ANALYZE) event_log")
+        .execute(pool)
+        .await?;
+    settle(pool).await
+}
+
+/// As many records again, each time of other topics.
+async fn again(log: &mut Space, events: usize) -> anyhow::Result<Vec<f64>> {
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let other = Space::new("again").await;
+        mix::fill(&other, events).await?;
+        log.namespace.clone_from(&other.namespace);
+        sqlx::query("TRUNCATE consumer_progress")
+            .execute(&log.pool)
+            .await?;
+        let (ran, serve) = run(log, i64::try_from(events)?, &[]).await?;
+        anyhow::ensure!(serve.stop().success(), "sluice serve");
+        println!("grown: {} rows/s", number(ran.rows_per_second));
+        rates.push(ran.rows_per_second);
+    }
+    Ok(rates)
+}

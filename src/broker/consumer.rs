@@ -109,8 +109,11 @@ fn member_config(kafka: &Kafka, group: &str) -> rdkafka::ClientConfig {
         ("isolation.level", "read_committed"),
         ("fetch.wait.max.ms", "50"),
         ("fetch.queue.backoff.ms", "10"),
+        // What is fetched and waits is most of a process's memory: a response may unpack to five
+        // times its size, and each small message takes as much again to be kept.
+        ("fetch.message.max.bytes", "262144"),
         ("queued.min.messages", "100000"),
-        ("queued.max.messages.kbytes", "32768"),
+        ("queued.max.messages.kbytes", "12288"),
         ("topic.metadata.refresh.interval.ms", "30000"),
     ] {
         config.set(key, value);

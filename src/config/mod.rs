@@ -152,7 +152,7 @@ impl Default for Audit {
         Self {
             batch_records: 2_000,
             batch_bytes: 4 * 1024 * 1024,
-            batch_wait_millis: 20,
+            batch_wait_millis: 10,
             writers: 2,
         }
     }

@@ -46,36 +46,52 @@ const COPY: &str = r#"COPY event_log (topic_id, partition, "offset", appended_at
     company_id, "timestamp", data, metadata, key, headers, schema_id, schema_fingerprint, raw, record_hash)
     FROM STDIN (FORMAT binary)"#;
 const COLUMNS: i16 = 18;
+/// Bytes of one message of a COPY.
+const PART_BYTES: usize = 1 << 18;
+/// Signature, no flags, no extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// A count of columns of -1.
+const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// Seconds between the Unix epoch and Postgres' own, 2000-01-01.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// Copies rows in, within the caller's transaction.
+/// Copies rows in, within the caller's transaction: each piece holds whole rows of [`encode`].
 ///
 /// # Errors
 /// What Postgres says of the rows, or that it is away.
-pub async fn copy_in<'a>(
+pub async fn copy_encoded(
     tx: &mut PgConnection,
-    rows: impl Iterator<Item = LogRow<'a>>,
+    pieces: impl Iterator<Item = &[u8]>,
 ) -> Result<u64, StoreError> {
-    let mut bytes = Vec::with_capacity(1 << 20);
-    bytes.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
-    bytes.extend_from_slice(&[0; 8]);
-    let mut some = false;
-    for row in rows {
-        put_row(&mut bytes, &row);
-        some = true;
-    }
-    if !some {
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
         return Ok(0);
     }
-    bytes.extend_from_slice(&(-1_i16).to_be_bytes());
     let mut copy = tx.copy_in_raw(COPY).await?;
-    copy.send(bytes).await?;
+    copy.send(HEADER).await?;
+    for piece in pieces {
+        // Postgres reads the first part while the next is on its way.
+        for part in piece.chunks(PART_BYTES) {
+            copy.send(part).await?;
+        }
+    }
+    copy.send(TRAILER).await?;
     Ok(copy.finish().await?)
 }
 
-fn put_row(out: &mut Vec<u8>, row: &LogRow<'_>) {
+/// Copies one row in, within the caller's transaction.
+///
+/// # Errors
+/// As [`copy_encoded`].
+pub async fn copy_one(tx: &mut PgConnection, row: &LogRow<'_>) -> Result<u64, StoreError> {
+    let mut encoded = Vec::new();
+    encode(&mut encoded, row);
+    copy_encoded(tx, std::iter::once(encoded.as_slice())).await
+}
+
+/// Appends a row in COPY's binary form.
+pub fn encode(out: &mut Vec<u8>, row: &LogRow<'_>) {
     let event = row.event;
     out.extend_from_slice(&COLUMNS.to_be_bytes());
     put(out, row.topic_id.as_bytes());

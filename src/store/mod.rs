@@ -11,6 +11,7 @@ pub mod events;
 pub mod group_starts;
 mod micros;
 pub mod migrate;
+mod nodelay;
 mod pool;
 pub mod progress;
 pub mod quarantine;

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{Executor, PgPool, Row};
 
-use super::StoreError;
+use super::{StoreError, nodelay};
 use crate::config::Database;
 
 /// How long a caller waits for a connection.
@@ -24,10 +24,15 @@ pub fn connect(database: &Database, application_name: &str) -> Result<PgPool, St
         .parse()
         .map_err(StoreError::Url)?;
     let options = options.application_name(&format!("sluice {application_name}"));
+    let port = options.get_port();
     Ok(PgPoolOptions::new()
         .max_connections(database.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .after_connect(move |_, _| {
+            nodelay::set_for_port(port);
+            Box::pin(async { Ok(()) })
+        })
         .after_release(|connection, _| Box::pin(outside_transaction(connection)))
         .connect_lazy_with(options))
 }

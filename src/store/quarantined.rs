@@ -220,7 +220,7 @@ async fn try_move(
         [] => {
             let fingerprint = row.schema_fingerprint.to_vec();
             event_log::put_schemas(&mut tx, &[fingerprint], &[schema_text.to_owned()]).await?;
-            event_log::copy_in(&mut tx, std::iter::once(*row)).await?;
+            event_log::copy_one(&mut tx, row).await?;
             Moved::Inserted
         }
         held if held.iter().any(|hash| hash == row.record_hash) => Moved::AlreadyLogged,

@@ -19,6 +19,8 @@ use crate::observe::metrics::PartitionMeter;
 /// A chunk is handed on at this many records or bytes, or when Kafka has nothing more at hand.
 const CHUNK_RECORDS: usize = 500;
 const CHUNK_BYTES: usize = 1 << 20;
+/// Records that trickle in steadily are handed on after this long all the same.
+const CHUNK_WAIT: Duration = Duration::from_millis(3);
 /// How long a full writer is waited for before its partitions are paused.
 const STALL: Duration = Duration::from_millis(500);
 /// How long work in flight may hold up a rebalance.
@@ -94,6 +96,8 @@ struct Slot {
 struct Lane {
     chunks: mpsc::Sender<Chunk>,
     pending: Chunk,
+    /// When the first pending record came.
+    pending_since: Instant,
     /// Set while the writer takes nothing; its partitions are paused then.
     stalled: bool,
 }
@@ -122,6 +126,7 @@ impl<S: Sink> Driver<S> {
             .map(|chunks| Lane {
                 chunks,
                 pending: Chunk::default(),
+                pending_since: Instant::now(),
                 stalled: false,
             })
             .collect();
@@ -213,9 +218,19 @@ impl<S: Sink> Driver<S> {
             assignment: assignment.clone(),
             record,
         };
-        self.lanes[lane].pending.push(received);
-        let pending = &self.lanes[lane].pending;
-        if pending.records.len() >= CHUNK_RECORDS || pending.bytes >= CHUNK_BYTES {
+        let Lane {
+            pending,
+            pending_since,
+            ..
+        } = &mut self.lanes[lane];
+        if pending.is_empty() {
+            *pending_since = Instant::now();
+        }
+        pending.push(received);
+        if pending.records.len() >= CHUNK_RECORDS
+            || pending.bytes >= CHUNK_BYTES
+            || pending_since.elapsed() >= CHUNK_WAIT
+        {
             self.hand_on(lane);
         }
     }

@@ -257,9 +257,7 @@ impl Audited {
         )
         .await
         .unwrap();
-        event_log::copy_in(&mut tx, std::iter::once(*row))
-            .await
-            .unwrap();
+        event_log::copy_one(&mut tx, row).await.unwrap();
         tx.commit().await.unwrap();
     }
 

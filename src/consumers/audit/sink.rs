@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::derive;
-use super::row::AuditRow;
+use super::row::{AuditRow, Decoded, Encoded, pieces};
 use crate::broker::Record;
 use crate::event::Event;
 use crate::observe::metrics;
@@ -82,14 +82,14 @@ impl AuditSink {
         Ok(found)
     }
 
-    fn row(&self, received: Received, found: &Lookups) -> AuditRow {
+    fn decode(&self, received: Received, found: &Lookups) -> Decoded {
         let record = &received.record;
         let schema_id = derive::schema_id(record.value.as_deref());
         let outcome = outcome(record, &schema_id, found);
         if let Ok((event, _)) = &outcome {
             note_header_mismatches(&self.group, &received, event);
         }
-        AuditRow {
+        Decoded {
             hash: record.hash(),
             schema_id: schema_id.ok(),
             outcome,
@@ -110,7 +110,7 @@ impl AuditSink {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             for row in rows {
-                if let Ok((_, known)) = &row.outcome
+                if let Ok(Encoded { known, .. }) = &row.outcome
                     && !stored.contains(known.schema.fingerprint())
                 {
                     wanted.insert(*known.schema.fingerprint(), known);
@@ -163,7 +163,7 @@ impl AuditSink {
 
     async fn insert(&self, tx: &mut Connection, rows: &[&AuditRow]) -> Result<(), StoreError> {
         self.store_schemas(tx, rows).await?;
-        event_log::copy_in(tx, rows.iter().filter_map(|row| row.log_row())).await?;
+        event_log::copy_encoded(tx, pieces(rows).into_iter()).await?;
         for row in rows {
             if let Err(fault) = &row.outcome {
                 self.quarantine(tx, row, fault).await?;
@@ -242,7 +242,12 @@ impl Sink for AuditSink {
         records: Vec<Received>,
     ) -> Result<Vec<AuditRow>, (Vec<Received>, Unavailable)> {
         match self.look_up(&records).await {
-            Ok(found) => Ok(records.into_iter().map(|r| self.row(r, &found)).collect()),
+            Ok(found) => {
+                // JSON and columns are about three times their Avro.
+                let bytes = records.iter().map(|r| 512 + 3 * r.record.size()).sum();
+                let decoded = records.into_iter().map(|r| self.decode(r, &found));
+                Ok(AuditRow::encode(decoded, bytes))
+            }
             Err(unavailable) => Err((records, unavailable)),
         }
     }
@@ -311,7 +316,7 @@ impl Sink for AuditSink {
         }
         for row in rows {
             match &row.outcome {
-                Ok((_, known)) => {
+                Ok(Encoded { known, .. }) => {
                     stored.insert(*known.schema.fingerprint());
                 }
                 Err(fault) => metrics::quarantined(&self.group, fault.class.as_str()),

@@ -109,10 +109,14 @@ async fn end_stopped_blocker(pool: PgPool, waiter: i32) {
     // From here on nothing is awaited that could be cancelled half-way: aborting a task whose
     // statement is under way would leave the connection in doubt, so it runs apart.
     tokio::spawn(async move {
+        // Materialized: the planner puts cheap conditions first, and in one WHERE that is the
+        // termination of every backend of ours, whether it holds up the claim or not.
         let ended = sqlx::query_scalar!(
-            r#"SELECT pid AS "pid!" FROM pg_stat_activity
-               WHERE pid = ANY (pg_blocking_pids($1)) AND usename = current_user
-                 AND application_name LIKE 'sluice%' AND pg_terminate_backend(pid)"#,
+            r#"WITH holders AS MATERIALIZED (
+                   SELECT pid FROM pg_stat_activity
+                   WHERE pid = ANY (pg_blocking_pids($1)) AND usename = current_user
+                     AND application_name LIKE 'sluice%')
+               SELECT pid AS "pid!" FROM holders WHERE pg_terminate_backend(pid)"#,
             waiter
         )
         .fetch_all(&pool)

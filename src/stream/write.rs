@@ -149,6 +149,7 @@ async fn write<S: Sink>(
         .sink
         .make_room(&batch.rows, attempt.make_room)
         .await?;
+    fault_point("before_begin");
     let mut tx = store::begin(&shared.pool).await?;
     let advances: Vec<Advance<'_>> = batch
         .moves

@@ -48,6 +48,14 @@ impl Traffic {
             seed,
         }
     }
+
+    /// The same at 150 records a second, for faults that take long.
+    pub fn gentle(seed: u64) -> Self {
+        Self {
+            per_second: 150,
+            ..Self::seeded(seed)
+        }
+    }
 }
 
 /// A running producer.
@@ -74,6 +82,8 @@ impl Load {
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "5")
+            // So that it soon sends to partitions that are added.
+            .set("topic.metadata.refresh.interval.ms", "1000")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
             .create()
             .expect("a producer");

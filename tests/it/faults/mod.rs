@@ -10,6 +10,7 @@ mod facts;
 mod found;
 mod killed;
 mod load;
+mod processes;
 
 use std::ops::RangeInclusive;
 

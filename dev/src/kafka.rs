@@ -128,6 +128,8 @@ group.consumer.heartbeat.interval.ms=1000
 # Retention acts within a second, so that it can be seen acting.
 log.retention.check.interval.ms=1000
 log.initial.task.delay.ms=1000
+# So does the timeout of a transaction.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 ",
         voters = voters.join(","),
         broker = node.broker,

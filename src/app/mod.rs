@@ -58,6 +58,8 @@ pub enum ServeError {
 /// # Errors
 /// A wrong setting, a port in use, or work that did not end in time.
 pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
+    // Before anything joins a group, or a SIGTERM meanwhile would leave it by its session timeout.
+    let asked_to_stop = stop_signals()?;
     let stop = CancellationToken::new();
     let listener = http::bind(config.http.listen).await?;
     let pool = store::connect(&config.database, "serve")?;
@@ -84,7 +86,7 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
     };
     let http_stop = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, health, http_stop.clone()));
-    wait_for_signal().await?;
+    asked_to_stop.await;
     tracing::info!("stopping");
     stop.cancel();
     tasks.close();
@@ -125,12 +127,14 @@ fn start_audit(
     Ok(board)
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
+/// Takes SIGTERM and SIGINT from now on; the future ends at the first.
+fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -10,11 +10,14 @@ mod facts;
 mod found;
 mod killed;
 mod load;
+mod members;
+mod operators;
 mod processes;
+mod transactions;
 
 use std::ops::RangeInclusive;
 
-pub use checker::{Attempt, check};
+pub use checker::{Attempt, Outcome, check};
 pub use facts::Facts;
 pub use load::{Load, Traffic};
 

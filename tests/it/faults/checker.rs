@@ -1,14 +1,15 @@
 //! The laws, over what the producer was told and what the servers hold.
 //!
-//! - acknowledged ⊆ Kafka, and what certainly failed is not there;
+//! - acknowledged ⊆ Kafka, and what certainly failed is not there; what retention took is in a
+//!   table or was acknowledged as lost;
 //! - Kafka = log ∪ quarantine, hashes equal, one row a position;
-//! - the sequence by key never falls, in Kafka and in the order of effects;
+//! - within a partition the sequence by key never falls, in Kafka and in the order of effects;
 //! - committed ≤ progress ≤ end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use super::facts::{Facts, Position, Row};
+use super::facts::{Facts, Place, Position, Row};
 
 /// What became of an attempt to produce.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,17 +113,18 @@ fn acknowledged_is_in_kafka(facts: &Facts, attempts: &[Attempt], broken: &mut Ve
             (place, (held.key.as_str(), held.sequence))
         })
         .collect();
-    let keys: std::collections::HashSet<(&str, &str, u64)> = facts
+    let keys: HashSet<(&str, &str, u64)> = facts
         .kafka
         .iter()
         .map(|(at, held)| (at.topic.as_str(), held.key.as_str(), held.sequence))
         .collect();
+    let accounted = Accounted::of(facts);
     for attempt in attempts {
         let (key, sequence) = (attempt.key.as_str(), attempt.sequence);
         match attempt.outcome {
             Outcome::Acknowledged { partition, offset } => {
                 let place = (attempt.topic.as_str(), partition, offset);
-                if there.get(&place) != Some(&(key, sequence)) {
+                if there.get(&place) != Some(&(key, sequence)) && !accounted.holds(place) {
                     broken.push(Violation::AcknowledgedAndLost {
                         key: key.to_owned(),
                         sequence,
@@ -141,6 +143,32 @@ fn acknowledged_is_in_kafka(facts: &Facts, attempts: &[Attempt], broken: &mut Ve
     }
 }
 
+/// What Kafka had and retention took, as far as it is accounted for.
+struct Accounted<'a> {
+    facts: &'a Facts,
+    rows: HashSet<(&'a str, i32, i64)>,
+}
+
+impl<'a> Accounted<'a> {
+    fn of(facts: &'a Facts) -> Self {
+        let places = facts.rows.iter().map(|row| &row.at);
+        let rows = places.map(|at| (at.topic.as_str(), at.partition, at.offset));
+        Self {
+            facts,
+            rows: rows.collect(),
+        }
+    }
+
+    fn holds(&self, (topic, partition, offset): (&str, i32, i64)) -> bool {
+        let place = Place(topic.to_owned(), partition);
+        let offsets = self.facts.offsets.get(&place);
+        let mut lost = self.facts.lost.iter();
+        offsets.is_some_and(|offsets| offset < offsets.first)
+            && (self.rows.contains(&(topic, partition, offset))
+                || lost.any(|(of, range)| *of == place && range.contains(&offset)))
+    }
+}
+
 fn kafka_is_log_and_quarantine(facts: &Facts, broken: &mut Vec<Violation>) {
     let mut rows: BTreeMap<&Position, Vec<&Row>> = BTreeMap::new();
     for row in &facts.rows {
@@ -154,7 +182,15 @@ fn kafka_is_log_and_quarantine(facts: &Facts, broken: &mut Vec<Violation>) {
             Some(several) => broken.push(Violation::Repeated(at.clone(), several.len())),
         }
     }
-    for at in rows.keys().filter(|at| !facts.kafka.contains_key(**at)) {
+    let taken = |at: &Position| {
+        let place = Place(at.topic.clone(), at.partition);
+        let first = facts.offsets.get(&place).map_or(0, |offsets| offsets.first);
+        at.offset < first
+    };
+    for at in rows
+        .keys()
+        .filter(|at| !facts.kafka.contains_key(**at) && !taken(at))
+    {
         broken.push(Violation::Extra((*at).clone()));
     }
 }
@@ -179,12 +215,13 @@ fn falls<'a>(
     facts: &Facts,
     broken: &mut Vec<Violation>,
 ) {
-    let mut last: HashMap<(&str, &str), u64> = HashMap::new();
+    // A key changes its partition where partitions are added, and Kafka orders within one only.
+    let mut last: HashMap<(&str, i32, &str), u64> = HashMap::new();
     for at in order {
         let Some(held) = facts.kafka.get(at) else {
             continue;
         };
-        let key = (at.topic.as_str(), held.key.as_str());
+        let key = (at.topic.as_str(), at.partition, held.key.as_str());
         let before = last.insert(key, held.sequence).unwrap_or(0);
         if held.sequence < before {
             broken.push(Violation::Fell {

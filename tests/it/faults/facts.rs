@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -75,6 +76,8 @@ pub struct Committed {
 /// Where a partition and the group in it stand.
 #[derive(Clone, Debug)]
 pub struct Offsets {
+    /// What is before was taken by retention.
+    pub first: i64,
     /// Past the last record or marker that a reader of committed records comes to.
     pub end: i64,
     pub progress: Option<i64>,
@@ -87,6 +90,8 @@ pub struct Facts {
     pub kafka: BTreeMap<Position, Held>,
     pub rows: Vec<Row>,
     pub offsets: BTreeMap<Place, Offsets>,
+    /// What a person acknowledged as lost.
+    pub lost: Vec<(Place, Range<i64>)>,
 }
 
 impl Facts {
@@ -124,6 +129,7 @@ impl Facts {
             kafka,
             rows,
             offsets,
+            lost: lost(space, &current).await,
         }
     }
 }
@@ -172,6 +178,20 @@ async fn progress(space: &Space) -> Vec<(String, i32, i64)> {
     .fetch_all(&space.pool)
     .await
     .expect("progress")
+}
+
+async fn lost(space: &Space, topics: &[Uuid]) -> Vec<(Place, Range<i64>)> {
+    let found: Vec<(String, i32, i64, i64)> = sqlx::query_as(
+        "SELECT topic, partition, from_offset, to_offset FROM lost_ranges WHERE topic_id = ANY($1)",
+    )
+    .bind(topics)
+    .fetch_all(&space.pool)
+    .await
+    .expect("lost ranges");
+    found
+        .into_iter()
+        .map(|(topic, partition, from, to)| (Place(topic, partition), from..to))
+        .collect()
 }
 
 /// The rows of these lives of topics.
@@ -233,11 +253,12 @@ fn ask_offsets(brokers: &str, namespace: &str, group: &str) -> BTreeMap<Place, O
         .filter(|topic| topic.name().starts_with(&prefix))
     {
         for partition in topic.partitions() {
-            let (_, end) = client
+            let (first, end) = client
                 .fetch_watermarks(topic.name(), partition.id(), WAIT)
                 .expect("watermarks");
             all.add_partition(topic.name(), partition.id());
             let found = Offsets {
+                first,
                 end,
                 progress: None,
                 committed: None,

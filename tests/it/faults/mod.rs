@@ -11,8 +11,10 @@ mod found;
 mod killed;
 mod load;
 mod members;
+mod mixed;
 mod operators;
 mod processes;
+mod topics;
 mod transactions;
 
 use std::ops::RangeInclusive;

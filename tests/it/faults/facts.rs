@@ -253,9 +253,7 @@ fn ask_offsets(brokers: &str, namespace: &str, group: &str) -> BTreeMap<Place, O
         .filter(|topic| topic.name().starts_with(&prefix))
     {
         for partition in topic.partitions() {
-            let (first, end) = client
-                .fetch_watermarks(topic.name(), partition.id(), WAIT)
-                .expect("watermarks");
+            let (first, end) = watermarks(&client, topic.name(), partition.id());
             all.add_partition(topic.name(), partition.id());
             let found = Offsets {
                 first,
@@ -277,6 +275,20 @@ fn ask_offsets(brokers: &str, namespace: &str, group: &str) -> BTreeMap<Place, O
         }
     }
     offsets
+}
+
+/// A partition that was just added is in the metadata before its leader knows it.
+fn watermarks(client: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let since = Instant::now();
+    loop {
+        match client.fetch_watermarks(topic, partition, WAIT) {
+            Ok(found) => return found,
+            Err(error) if may_pass(&error) && since.elapsed() < WAIT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("watermarks of {topic}:{partition}: {error}"),
+        }
+    }
 }
 
 /// Every committed record of the partitions, up to their ends as they are now.
@@ -316,6 +328,9 @@ fn may_pass(error: &KafkaError) -> bool {
             RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::OperationTimedOut
         )
     )

@@ -68,11 +68,41 @@ const NEEDS: [Need; 8] = [
     },
 ];
 
-/// Returns once everything is there.
+/// What the tests' foreign producers need beside.
+const NEEDS_OF_TESTS: [Need; 2] = [
+    Need {
+        what: "Java's compiler",
+        packages: &["openjdk-17-jdk-headless|default-jdk-headless"],
+        brew: "openjdk@21",
+        is_met: || runs("javac", "--version"),
+    },
+    Need {
+        what: "Python 3.11 or newer with venv",
+        packages: &["python3", "python3-venv"],
+        brew: "python",
+        is_met: || {
+            let check = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))";
+            succeeds("python3", &["-c", check])
+        },
+    },
+];
+
+/// Returns once everything is there that servers and building need.
 ///
 /// Fails where something is missing and cannot be installed by us; the error is what is missing and one command.
 pub fn ensure() -> anyhow::Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|n| !(n.is_met)()).collect();
+    ensure_of(&NEEDS.iter().collect::<Vec<_>>())
+}
+
+/// [`ensure`], and what the tests need beside.
+///
+/// Fails as [`ensure`] does.
+pub fn ensure_for_tests() -> anyhow::Result<()> {
+    ensure_of(&NEEDS.iter().chain(&NEEDS_OF_TESTS).collect::<Vec<_>>())
+}
+
+fn ensure_of(needs: &[&Need]) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = unmet(needs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -81,38 +111,11 @@ pub fn ensure() -> anyhow::Result<()> {
         .map(|n| n.what)
         .collect::<Vec<_>>()
         .join(", ");
-    if !has_apt() {
-        let brew = missing
-            .iter()
-            .map(|n| n.brew)
-            .filter(|b| !b.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
-        let advice = if cfg!(target_os = "macos") {
-            format!("run: brew install {brew}")
-        } else {
-            "install them with your system's packages".to_owned()
-        };
-        bail!("missing: {names}\n{advice}");
-    }
-    // SAFETY: a plain system call.
-    if unsafe { libc::geteuid() } != 0 {
-        let packages = missing
-            .iter()
-            .flat_map(|n| n.packages)
-            .filter_map(|p| p.split('|').next())
-            .collect::<Vec<_>>()
-            .join(" ");
-        bail!(
-            "missing: {names}\nrun: sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}"
-        );
+    if !has_apt() || !is_root() {
+        bail!("missing: {names}\n{}", advice(&missing));
     }
     install(&missing, &names)?;
-    let still: Vec<&str> = NEEDS
-        .iter()
-        .filter(|n| !(n.is_met)())
-        .map(|n| n.what)
-        .collect();
+    let still: Vec<&str> = unmet(needs).iter().map(|n| n.what).collect();
     if !still.is_empty() {
         bail!(
             "still missing after installing: {} (check PATH and JAVA_HOME)",
@@ -120,6 +123,41 @@ pub fn ensure() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn unmet<'n>(needs: &[&'n Need]) -> Vec<&'n Need> {
+    needs.iter().copied().filter(|n| !(n.is_met)()).collect()
+}
+
+fn is_root() -> bool {
+    // SAFETY: a plain system call.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// What to do where we cannot install anything.
+fn advice(missing: &[&Need]) -> String {
+    if has_apt() {
+        let packages = missing
+            .iter()
+            .flat_map(|n| n.packages)
+            .filter_map(|p| p.split('|').next())
+            .collect::<Vec<_>>()
+            .join(" ");
+        return format!(
+            "run: sudo apt-get update && sudo apt-get install -y --no-install-recommends {packages}"
+        );
+    }
+    let brew = missing
+        .iter()
+        .map(|n| n.brew)
+        .filter(|b| !b.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    if cfg!(target_os = "macos") {
+        format!("run: brew install {brew}")
+    } else {
+        "install them with your system's packages".to_owned()
+    }
 }
 
 fn install(missing: &[&Need], names: &str) -> anyhow::Result<()> {
@@ -161,8 +199,12 @@ fn has_apt() -> bool {
 }
 
 fn runs(program: &str, argument: &str) -> bool {
+    succeeds(program, &[argument])
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let status = Command::new(program)
-        .arg(argument)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -10,6 +10,7 @@ mod broker;
 mod events;
 mod faults;
 mod fences;
+mod foreign;
 mod outages;
 mod place;
 mod pool;

@@ -19,7 +19,7 @@ const ATTEMPTS: u32 = 4;
 pub struct Attempt(pub u32);
 
 impl Attempt {
-    /// Whether Maven's own repository is to be distrusted: it may hold the damaged file.
+    /// Whether what Maven or pip keeps is to be distrusted: it may hold the damaged file.
     #[must_use]
     pub fn is_fresh(self) -> bool {
         self.0 > 0
@@ -51,7 +51,7 @@ pub fn install(
         }) {
             Ok(()) => return Ok(folder.to_owned()),
             Err(error) if attempt + 1 == ATTEMPTS || watchdog::is_stopping() => {
-                let advice = "check the network and Maven's settings (`mvn -v`, ~/.m2/settings.xml), and that the disk is not full, then run it again";
+                let advice = "check the network, the settings of Maven (`mvn -v`, ~/.m2/settings.xml) or pip (`pip config list`), and that the disk is not full, then run it again";
                 return Err(error.context(format!(
                     "cannot fetch {title} after {} attempts: {advice}",
                     attempt + 1

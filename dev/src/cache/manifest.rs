@@ -93,8 +93,11 @@ pub(super) fn write(folder: &Path, pin: &str) -> anyhow::Result<()> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             collect(&entry.path(), files)?;
+        } else if kind.is_symlink() && entry.path().is_dir() {
+            // Leads to what is listed where it lies.
         } else if !entry.file_name().to_string_lossy().starts_with(NAME) {
             files.push(entry.path());
         }

@@ -16,23 +16,26 @@ use crate::commands;
 const PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:2.8";
 const LONGEST: Duration = Duration::from_secs(20 * 60);
 
-/// Kafka's jars with all that they need, into `into`, which then holds nothing else.
+/// An artifact of Maven's: its group, its name, its version.
+pub(super) type Artifact<'a> = (&'a str, &'a str, &'a str);
+
+/// The jars of `artifacts` with all that they need, into `into`, which then holds nothing else.
 pub(super) fn copy_dependencies(
     into: &Path,
-    version: &str,
+    artifacts: &[Artifact<'_>],
     attempt: Attempt,
 ) -> anyhow::Result<()> {
     let work = tempfile::tempdir()?;
-    let dependency = |group: &str, artifact: &str, version: &str| {
-        format!(
-            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
-        )
-    };
+    let dependencies: String = artifacts
+        .iter()
+        .map(|(group, name, version)| {
+            format!(
+                "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version></dependency>"
+            )
+        })
+        .collect();
     let pom = format!(
-        "<project><modelVersion>4.0.0</modelVersion><groupId>dev</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging><dependencies>{}{}{}</dependencies></project>",
-        dependency("org.apache.kafka", "kafka_2.13", version),
-        dependency("org.apache.kafka", "kafka-tools", version),
-        dependency("org.slf4j", "slf4j-simple", "1.7.36"),
+        "<project><modelVersion>4.0.0</modelVersion><groupId>dev</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging><dependencies>{dependencies}</dependencies></project>"
     );
     fs::write(work.path().join("pom.xml"), pom)?;
     run(work.path(), "copy-dependencies", into, &[], attempt)

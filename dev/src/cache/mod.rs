@@ -1,11 +1,13 @@
-//! The servers' files: fetched by Maven once, checked against the digests in this crate, kept outside the tree.
+//! The servers' files, and the libraries of the tests' foreign producers: fetched once by Maven or pip, checked
+//! against the digests in this crate (pip: in the list of requirements), kept outside the tree.
 //!
-//! What enters is what a stack needs; what leaves is the folder of an installation that is whole. A missing,
+//! What enters is what a stack or a test needs; what leaves is the folder of an installation that is whole. A missing,
 //! partial or damaged one is made again. Fails where that does not work after several attempts.
 
 mod install;
 mod manifest;
 mod maven;
+mod python;
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -19,6 +21,9 @@ pub use install::{Attempt, install};
 
 const KAFKA: &str = "4.3.1";
 const KAFKA_JARS: &str = include_str!("../../pins/kafka.sha256");
+const SERIALIZER: &str = "3.1.7";
+const PRODUCER_JARS: &str = include_str!("../../pins/java-producer.sha256");
+const SLF4J: maven::Artifact<'_> = ("org.slf4j", "slf4j-simple", "1.7.36");
 const POSTGRES: &str = "18.1.0";
 const REGISTRY: &str = "3.0.9";
 const REGISTRY_DIGEST: &str = "2b28181501a20cbf6efcd77f9b7153908fc01f3d3a7c32024c0bd9e1b04c8a43";
@@ -79,18 +84,65 @@ impl Cache {
 
     /// Kafka's folder of jars.
     pub fn kafka(&self) -> anyhow::Result<PathBuf> {
-        let pin = crate::digest::of_bytes(KAFKA_JARS.as_bytes());
-        let _lock = self.lock()?;
-        let folder = self.root.join(format!("kafka-{KAFKA}"));
-        install(
-            &folder,
+        let group = "org.apache.kafka";
+        self.jars(
+            &format!("kafka-{KAFKA}"),
             &format!("Kafka {KAFKA} (54 MB)"),
-            &pin,
-            &|into, attempt| {
-                maven::copy_dependencies(into, KAFKA, attempt)?;
-                manifest::check_list(into, KAFKA_JARS)
-            },
+            &[
+                (group, "kafka_2.13", KAFKA),
+                (group, "kafka-tools", KAFKA),
+                SLF4J,
+            ],
+            KAFKA_JARS,
         )
+    }
+
+    /// The folder of jars of a producer in Java: Kafka's client and the registry's Avro serializer.
+    pub fn java_producer(&self) -> anyhow::Result<PathBuf> {
+        self.jars(
+            &format!("java-producer-{KAFKA}-{SERIALIZER}"),
+            "the libraries of a producer in Java (34 MB)",
+            &[
+                ("org.apache.kafka", "kafka-clients", KAFKA),
+                (
+                    "io.apicurio",
+                    "apicurio-registry-avro-serde-kafka",
+                    SERIALIZER,
+                ),
+                SLF4J,
+            ],
+            PRODUCER_JARS,
+        )
+    }
+
+    fn jars(
+        &self,
+        name: &str,
+        title: &str,
+        artifacts: &[maven::Artifact<'_>],
+        list: &str,
+    ) -> anyhow::Result<PathBuf> {
+        let pin = crate::digest::of_bytes(list.as_bytes());
+        let _lock = self.lock()?;
+        install(&self.root.join(name), title, &pin, &|into, attempt| {
+            maven::copy_dependencies(into, artifacts, attempt)?;
+            manifest::check_list(into, list)
+        })
+    }
+
+    /// The interpreter of an environment that holds exactly these packages; `requirements` is pip's list of exact
+    /// versions with their digests.
+    pub fn python(&self, requirements: &str) -> anyhow::Result<PathBuf> {
+        let pin = crate::digest::of_bytes(requirements.as_bytes());
+        let _lock = self.lock()?;
+        let folder = self
+            .root
+            .join(format!("python-{}", pin.get(..12).unwrap_or(&pin)));
+        let title = "the packages of producers in Python (90 MB)";
+        install(&folder, title, &pin, &|into, attempt| {
+            python::environment(into, requirements, attempt)
+        })?;
+        Ok(folder.join("bin/python"))
     }
 
     /// Postgres' folder with `bin`, `lib` and `share`, where the user that it runs as can read it.

@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut stages = Stages::default();
-    let ready = stages.run("prerequisites", prerequisites::ensure);
+    let ready = stages.run("prerequisites", prerequisites::ensure_for_tests);
     if ready.is_some() {
         if args.filter.is_empty() {
             stages.run("formatting", || checked(&["fmt", "--all", "--check"]));

@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 use super::defaults;
 use super::node::{Field, Input, Node, NodeId, Record, Symbols, Unit};
 
+/// The longest full name, in bytes: each type holds its namespace again.
+const MAX_NAME: usize = 1024;
+
 /// A schema as an arena.
 #[derive(Debug)]
 pub(super) struct Compiled {
@@ -141,7 +144,8 @@ impl<'s> Compiler<'s> {
             .and_then(Value::as_str)
             .unwrap_or(space);
         let full = full_name(name, space);
-        if !full.split('.').all(is_name) || primitive(&full).is_some() {
+        let fits = full.len() <= MAX_NAME && full.split('.').all(is_name);
+        if !fits || primitive(&full).is_some() {
             return Err(format!("'{}' cannot be a name", cut(&full)));
         }
         let inner = full.rsplit_once('.').map_or("", |(space, _)| space);

@@ -14,6 +14,8 @@ use super::scalar::{put_bytes, put_long, scalar};
 const MAX_DEPTH: usize = 32;
 /// How many values all defaults of a schema together may hold.
 const MAX_VALUES: usize = 200_000;
+/// How many bytes of text all of them may hold, however often one is taken over.
+const MAX_TEXT: usize = 4 << 20;
 
 /// Fills in the fields' defaults.
 pub(super) fn fill(nodes: &mut [Node], json: &HashMap<NodeId, Vec<Option<&Value>>>) {
@@ -21,6 +23,7 @@ pub(super) fn fill(nodes: &mut [Node], json: &HashMap<NodeId, Vec<Option<&Value>
         nodes,
         json,
         left: MAX_VALUES,
+        text_left: MAX_TEXT,
     };
     let mut found = Vec::new();
     for (&record, defaults) in json {
@@ -48,6 +51,7 @@ struct Defaults<'a> {
     nodes: &'a [Node],
     json: &'a HashMap<NodeId, Vec<Option<&'a Value>>>,
     left: usize,
+    text_left: usize,
 }
 
 impl Defaults<'_> {
@@ -57,6 +61,9 @@ impl Defaults<'_> {
             return false;
         };
         self.left = left;
+        if !self.take_text(value.as_str().unwrap_or_default()) {
+            return false;
+        }
         match (&self.nodes[id as usize], value) {
             (Node::Bytes | Node::Decimal { size: None, .. }, Value::String(text)) => {
                 latin_1(text).is_some_and(|bytes| put_bytes(out, &bytes))
@@ -93,6 +100,13 @@ impl Defaults<'_> {
         }
     }
 
+    /// Counts text before it is looked at; false where all of them hold too much.
+    fn take_text(&mut self, text: &str) -> bool {
+        let left = self.text_left.checked_sub(text.len());
+        self.text_left = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// The first branch that takes the value (before Avro 1.12: the first).
     fn put_branch(
         &mut self,
@@ -120,7 +134,7 @@ impl Defaults<'_> {
             put_long(out, items.len() as i64);
         }
         for (key, value) in items {
-            let key = key.is_none_or(|key| put_bytes(out, key.as_bytes()));
+            let key = key.is_none_or(|key| self.take_text(key) && put_bytes(out, key.as_bytes()));
             if !key || !self.put(node, value, out, depth) {
                 return false;
             }

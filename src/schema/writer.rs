@@ -34,8 +34,8 @@ impl WriterSchema {
     /// Reads the text of a schema.
     ///
     /// # Errors
-    /// [`FaultClass::BadSchema`] where it is not Avro, is larger than 1 MiB, or is nested deeper
-    /// than 127 levels of JSON.
+    /// [`FaultClass::BadSchema`] where it is not Avro, is larger than 1 MiB, is nested deeper than
+    /// 127 levels of JSON, or names a type in more than 1024 bytes.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let bad = |detail: String| Fault::new(FaultClass::BadSchema, detail);
         if text.len() > MAX_TEXT {

@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod fences;
 mod foreign;
+mod fuzz;
 mod outages;
 mod place;
 mod pool;

@@ -1,7 +1,6 @@
 //! The codec against apache-avro, on random schemas and values, and against hostile bytes.
 
 mod by_hand;
-mod form;
 mod types;
 
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use serde_json::{Value as Json, json};
 use sluice::event::Event;
 use sluice::schema::{EventFields, FaultClass, Limits, WriterSchema, framing};
 
-use form::form;
+use crate::fuzz::bodies::form::form;
 use types::{Type, types};
 
 /// An event type with random data, and one event of it.

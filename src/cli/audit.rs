@@ -1,14 +1,15 @@
 //! `sluice audit`: proving the log complete, and the quarantine.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use super::output::printable;
-use super::{Context, Exit, Output, print_listing, progress_bar, quarantine};
+use super::{Context, Exit, Output, archive, print_listing, progress_bar, quarantine};
 use crate::consumers::audit::reconcile::{
-    self, Example, PartitionReport, Report, Selection, Sources, Step,
+    self, ArchiveReport, ArchiveState, Example, PartitionReport, Report, Selection, Sources, Step,
 };
 use crate::consumers::audit::requarantine::{self, Mode, Outcome};
 use crate::schema::{RegistryClient, SchemaCache, Tree};
@@ -34,6 +35,13 @@ enum AuditCommand {
     Reconcile(ReconcileArgs),
     /// Move into the log what the quarantine holds and can be read by now.
     Requarantine(RequarantineArgs),
+    /// Move months that lie further back than audit.retention out of the log, into files.
+    ///
+    /// Each month is written to DIR, read back and compared with the log, and only then dropped.
+    /// Running it again after a crash goes on. Exits 4 where only some months were archived.
+    Archive(archive::ArchiveArgs),
+    /// List the archives on record.
+    Archives,
     /// See the records that could not be read.
     Quarantine {
         #[command(subcommand)]
@@ -52,6 +60,9 @@ struct ReconcileArgs {
     /// Examples of each kind of problem, at most.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_examples)]
     examples: usize,
+    /// Compare the rows in these archives too; without it they are only counted as archived.
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
 }
 
 fn parse_examples(text: &str) -> Result<usize, String> {
@@ -83,6 +94,8 @@ pub async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<Exit> {
     match args.command {
         AuditCommand::Reconcile(args) => reconcile(args, context, pool).await,
         AuditCommand::Requarantine(args) => requarantine(args, context, &pool).await,
+        AuditCommand::Archive(args) => archive::run(args, context, &pool).await,
+        AuditCommand::Archives => archive::list(context, &pool).await,
         AuditCommand::Quarantine { command } => quarantine::run(command, context, &pool).await,
     }
 }
@@ -110,6 +123,7 @@ async fn reconcile(args: ReconcileArgs, context: &Context, pool: PgPool) -> anyh
         group: named(context, vec![args.group]).remove(0),
         topics: named(context, args.topics),
         examples: args.examples,
+        archive: args.archive,
     };
     let bar = progress_bar(Some(0), "records");
     let shown = bar.clone();
@@ -138,6 +152,7 @@ fn print_report(output: Output, report: &Report) -> anyhow::Result<()> {
         "pending",
         "expired",
         "lost",
+        "archived",
         "missing",
         "extra",
         "different",
@@ -187,6 +202,7 @@ fn report_row(partition: &PartitionReport) -> Vec<String> {
             counts.pending,
             counts.expired,
             counts.lost,
+            counts.archived,
             counts.missing + counts.unacknowledged,
             counts.extra,
             counts.different,
@@ -227,8 +243,11 @@ fn verdict(report: &Report) -> String {
     if report.proven {
         let quarantined: u64 = totals.quarantined.values().sum();
         return format!(
-            "Proven: of {} records in Kafka, {} are in the log, {quarantined} in the quarantine and {} still to come; nothing is missing, extra or different.",
-            totals.records, totals.complete, totals.pending
+            "Proven: of {} records in Kafka, {} are in the log, {quarantined} in the quarantine and {} still to come; nothing is missing, extra or different.{}",
+            totals.records,
+            totals.complete,
+            totals.pending,
+            archives_verdict(report)
         );
     }
     let mut text = format!(
@@ -242,6 +261,19 @@ fn verdict(report: &Report) -> String {
         ));
     }
     text
+}
+
+fn archives_verdict(report: &Report) -> String {
+    let checked = |archive: &ArchiveReport| archive.state == ArchiveState::Verified;
+    match report.totals.archived {
+        0 => String::new(),
+        rows if report.archives.iter().all(checked) => {
+            format!(" {rows} of the rows are in archives, which were read.")
+        }
+        rows => format!(
+            " {rows} more rows are in archives, which were not read; --archive DIR compares them too."
+        ),
+    }
 }
 
 async fn requarantine(

@@ -49,6 +49,7 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "batch_bytes": config.audit.batch_bytes,
             "batch_wait_millis": config.audit.batch_wait_millis,
             "writers": config.audit.writers,
+            "retention": config.audit.retention.to_string(),
         },
         "log": { "format": config.log.format, "filter": config.log.filter },
     });

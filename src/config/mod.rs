@@ -2,8 +2,10 @@
 //! validated whole before anything binds or connects.
 
 mod load;
+mod retention;
 
 pub use load::{ConfigError, load};
+pub use retention::Retention;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -145,6 +147,8 @@ pub struct Audit {
     pub batch_wait_millis: u64,
     /// Transactions at the same time; partitions are shared out among them.
     pub writers: usize,
+    /// How long the log keeps a month before `sluice audit archive` takes it; for ever by default.
+    pub retention: Retention,
 }
 
 impl Default for Audit {
@@ -154,6 +158,7 @@ impl Default for Audit {
             batch_bytes: 4 * 1024 * 1024,
             batch_wait_millis: 10,
             writers: 2,
+            retention: Retention::Off,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Source for the format: PostgreSQL manual, "COPY", "Binary Format".
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
@@ -10,7 +12,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{Micros, StoreError};
 use crate::event::Event;
 
 /// One row to be written.
@@ -160,6 +162,40 @@ impl Month {
         std::iter::successors(Some(Self(this)), |month| month.next()).take(3)
     }
 
+    /// The month of a partition's name; `None` where [`Month::table`] gives no such name.
+    pub fn of_table(name: &str) -> Option<Self> {
+        let month: Self = name
+            .strip_prefix("event_log_")?
+            .replacen('_', "-", 1)
+            .parse()
+            .ok()?;
+        (month.table() == name).then_some(month)
+    }
+
+    /// Its first day.
+    pub fn first_day(self) -> Date {
+        self.0
+    }
+
+    /// Its first instant and the first one after it.
+    pub fn bounds(self) -> (Micros, Micros) {
+        let days = i64::from(self.0.days_in_month());
+        let since = self.0.duration_since(Date::constant(1970, 1, 1)).as_secs();
+        let micros = |seconds: i64| Micros(seconds * 1_000_000);
+        (micros(since), micros(since + days * 86_400))
+    }
+
+    /// Whether all of it lies before a day.
+    pub fn ends_by(self, day: Date) -> bool {
+        self.next().is_some_and(|next| next.0 <= day)
+    }
+
+    /// Whether an instant, in microseconds since the Unix epoch, lies in it.
+    pub fn holds(self, micros: i64) -> bool {
+        let (from, to) = self.bounds();
+        (from.0..to.0).contains(&micros)
+    }
+
     fn next(self) -> Option<Self> {
         let next = self.0.last_of_month().tomorrow().ok()?;
         Some(Self(next))
@@ -168,6 +204,21 @@ impl Month {
     /// The name of its partition, such as `event_log_1997_01`.
     pub fn table(self) -> String {
         format!("event_log_{:04}_{:02}", self.0.year(), self.0.month())
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.0.year(), self.0.month())
+    }
+}
+
+impl FromStr for Month {
+    type Err = jiff::Error;
+
+    /// Reads `1997-01`.
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        format!("{text}-01").parse().map(Self)
     }
 }
 
@@ -290,6 +341,18 @@ mod tests {
         assert_eq!(month.next().unwrap().table(), "event_log_1997_08");
         assert_eq!(Month::of_millis(-1).unwrap().table(), "event_log_1969_12");
         assert!(Month::of_millis(i64::MIN).is_none());
+        assert_eq!(month.to_string().parse::<Month>().unwrap(), month);
+        assert_eq!(Month::of_table("event_log_1997_07"), Some(month));
+        for other in [
+            "event_log_1997_7",
+            "event_log_default",
+            "event_log_1997_07_old",
+        ] {
+            assert_eq!(Month::of_table(other), None, "{other}");
+        }
+        assert!(month.holds(870_393_599_999_999) && !month.holds(870_393_600_000_000));
+        let day = |text: &str| text.parse().unwrap();
+        assert!(month.ends_by(day("1997-08-01")) && !month.ends_by(day("1997-07-31")));
         let ahead: Vec<_> = Month::ahead("2026-11-23T00:00:00Z".parse().unwrap())
             .map(Month::table)
             .collect();

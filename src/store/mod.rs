@@ -4,6 +4,8 @@
 //! that means. A database future is never cancelled: run it to its end, also when its result is
 //! no longer wanted.
 
+pub mod archived;
+pub mod archiving;
 mod error;
 pub mod event_log;
 pub mod event_schemas;
@@ -12,6 +14,7 @@ pub mod group_starts;
 mod micros;
 pub mod migrate;
 mod nodelay;
+pub mod month_rows;
 mod pool;
 pub mod progress;
 pub mod quarantine;

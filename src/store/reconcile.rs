@@ -15,7 +15,7 @@ use super::{Micros, StoreError};
 #[derive(Debug)]
 pub struct Snapshot {
     pool: PgPool,
-    holder: PgConnection,
+    pub(super) holder: PgConnection,
     /// Postgres' name for the snapshot: made of hexadecimal digits and dashes.
     name: Arc<str>,
 }
@@ -276,7 +276,7 @@ impl Snapshot {
 
     /// A connection of its own that sees the same state, and reads a partition by its index: a
     /// sort of the whole partition would keep the first row waiting and write it all to disk.
-    async fn connection(&self) -> Result<PgConnection, StoreError> {
+    pub(super) async fn connection(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.pool.acquire().await?.detach();
         let statements = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'; \

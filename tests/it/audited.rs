@@ -296,6 +296,11 @@ impl Audited {
 
     /// The library's reconcile over everything.
     pub async fn reconcile(&self) -> Report {
+        self.reconcile_with(None).await
+    }
+
+    /// The same with a folder of archives.
+    pub async fn reconcile_with(&self, archive: Option<&std::path::Path>) -> Report {
         let sources = Arc::new(Sources {
             kafka: self.config.kafka.clone(),
             pool: self.pool.clone(),
@@ -306,6 +311,7 @@ impl Audited {
             group: self.config.kafka.name("sluice.audit"),
             topics: Vec::new(),
             examples: 100,
+            archive: archive.map(Into::into),
         };
         reconcile(sources, &selection, Arc::new(|_| {}))
             .await

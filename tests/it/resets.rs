@@ -34,7 +34,7 @@ fn kafka(space: &Space) -> Kafka {
 }
 
 /// The partition that holds the records, and the offset after them.
-async fn place(space: &Space) -> (i32, i64) {
+pub async fn place(space: &Space) -> (i32, i64) {
     sqlx::query_as("SELECT partition, next_offset FROM consumer_progress WHERE next_offset > 0")
         .fetch_one(&space.pool)
         .await
@@ -42,7 +42,7 @@ async fn place(space: &Space) -> (i32, i64) {
 }
 
 /// Commits an offset as Kafka's own tool does: without metadata.
-async fn reset(space: &Space, topic: &str, partition: i32, offset: i64) {
+pub async fn reset(space: &Space, topic: &str, partition: i32, offset: i64) {
     let kafka = kafka(space);
     let offsets = Offsets::open(&kafka, &kafka.name("sluice.audit")).expect("a client");
     let to = GroupOffset {

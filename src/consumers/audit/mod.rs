@@ -3,6 +3,8 @@
 //!
 //! In: records with their claims. Out: rows, within the transaction that moves the group on.
 
+mod absent;
+pub mod archive;
 pub mod derive;
 pub mod read;
 pub mod reconcile;

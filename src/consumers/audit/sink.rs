@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
+use super::absent::{month_of, not_archived};
 use super::derive;
 use super::row::{AuditRow, Decoded, Encoded, pieces};
 use crate::broker::Record;
@@ -128,7 +129,8 @@ impl AuditSink {
         event_log::put_schemas(tx, &fingerprints, &texts).await
     }
 
-    /// Sorts records that were processed before: the same, absent, or different.
+    /// Sorts records that were processed before: the same (also where the month was archived with
+    /// them), absent, or different.
     async fn compare<'a>(
         &self,
         tx: &mut Connection,
@@ -158,7 +160,25 @@ impl AuditSink {
                 }
             }
         }
+        if !absent.is_empty() {
+            absent = not_archived(tx, absent).await?;
+        }
         Ok((absent, different))
+    }
+
+    /// The rows whose month may have no partition: new ones, and ones that were read before.
+    fn without_month<'a>(
+        &self,
+        rows: &'a [AuditRow],
+        anew: bool,
+    ) -> (Vec<&'a AuditRow>, Vec<&'a AuditRow>) {
+        let mut months = self.months.lock().unwrap_or_else(PoisonError::into_inner);
+        if anew {
+            months.clear();
+        }
+        rows.iter()
+            .filter(|row| month_of(row).is_some_and(|month| !months.contains(&month)))
+            .partition(|row| row.received.record.offset >= row.received.assignment.high_offset())
     }
 
     async fn insert(&self, tx: &mut Connection, rows: &[&AuditRow]) -> Result<(), StoreError> {
@@ -253,16 +273,13 @@ impl Sink for AuditSink {
     }
 
     async fn make_room(&self, rows: &[AuditRow], anew: bool) -> Result<(), StoreError> {
-        let mut missing: BTreeSet<Month> = rows
-            .iter()
-            .filter_map(|row| Month::of_millis(row.received.record.timestamp_millis))
-            .collect();
-        {
-            let mut months = self.months.lock().unwrap_or_else(PoisonError::into_inner);
-            if anew {
-                months.clear();
-            }
-            missing.retain(|month| !months.contains(month));
+        let (fresh, again) = self.without_month(rows, anew);
+        let mut missing: BTreeSet<Month> = fresh.into_iter().filter_map(month_of).collect();
+        if !again.is_empty() {
+            // A month that was archived is not made again for records that are only read again.
+            let mut connection = self.pool.acquire().await?;
+            let kept = not_archived(&mut connection, again).await?;
+            missing.extend(kept.into_iter().filter_map(month_of));
         }
         if !missing.is_empty() {
             event_log::ensure_months(&self.pool, &missing).await?;

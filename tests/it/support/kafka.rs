@@ -28,6 +28,17 @@ impl RawProducer {
         self.send_with(topic, key, value, None).await
     }
 
+    /// Sends one record with a time of its own, for a topic that keeps it.
+    pub async fn send_at(&self, topic: &str, key: &[u8], value: &[u8], millis: i64) -> (i32, i64) {
+        let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic)
+            .key(key)
+            .payload(value)
+            .timestamp(millis);
+        let sent = self.0.send(record, Duration::from_secs(30)).await;
+        let delivery = sent.expect("delivered");
+        (delivery.partition, delivery.offset)
+    }
+
     /// Sends one record with headers and gives its position.
     pub async fn send_with(
         &self,

@@ -3,15 +3,16 @@
 //! ```text
 //!  Kafka       ──► record ─┐
 //!  log         ──► rows   ─┼─► one position at a time ──► counts, examples
-//!  quarantine  ──► rows   ─┘
+//!  quarantine  ──► rows   ─┘         (log and quarantine with their archives, where given)
 //! ```
 
 use super::ReconcileError;
+use super::archives::ArchiveState;
 use super::check::{Checker, Difference};
+use super::head::Head;
 use super::report::{Counts, Example, Examples, Problem};
 use super::{Observer, Place, Step};
 use crate::broker::{PartitionScan, Record, Scanned};
-use crate::store::Rows;
 use crate::store::reconcile::{LogRow, QuarantineRow};
 
 /// The stored class of a row that does not stand for its position's record.
@@ -27,28 +28,6 @@ enum Standing {
     Nothing { why: &'static str, pending: bool },
 }
 
-/// A stream of rows with the next one in hand.
-struct Head<T> {
-    rows: Rows<T>,
-    next: Option<T>,
-}
-
-impl<T> Head<T> {
-    async fn new(mut rows: Rows<T>) -> Result<Self, ReconcileError> {
-        let next = rows.next().await?;
-        Ok(Self { rows, next })
-    }
-
-    /// The next row where the condition holds for it.
-    async fn take_if(&mut self, holds: impl Fn(&T) -> bool) -> Result<Option<T>, ReconcileError> {
-        if !self.next.as_ref().is_some_and(holds) {
-            return Ok(None);
-        }
-        let following = self.rows.next().await?;
-        Ok(std::mem::replace(&mut self.next, following))
-    }
-}
-
 /// The merge of one partition.
 pub(super) struct Merge<'a> {
     pub place: &'a Place,
@@ -61,21 +40,41 @@ pub(super) struct Merge<'a> {
 }
 
 impl Merge<'_> {
+    /// Counts what archives hold of this partition; those that are not whole hold nothing.
+    pub fn count_archives(&mut self) {
+        for piece in &self.place.archived {
+            let rows = piece.rows();
+            self.counts.archived += rows;
+            let problem = match piece.state() {
+                ArchiveState::NotChecked | ArchiveState::Verified => continue,
+                ArchiveState::Missing => {
+                    self.counts.missing += rows;
+                    Problem::Missing
+                }
+                ArchiveState::Different => {
+                    self.counts.different += rows;
+                    Problem::Different
+                }
+            };
+            self.example(problem, piece.range.first_offset, Vec::new(), || {
+                piece.detail()
+            });
+        }
+    }
+
     /// Reads all three to their ends.
     pub async fn run(
         &mut self,
         mut scan: Option<PartitionScan>,
-        log: Rows<LogRow>,
-        quarantine: Rows<QuarantineRow>,
+        mut log: Head<LogRow>,
+        mut quarantine: Head<QuarantineRow>,
     ) -> Result<(), ReconcileError> {
-        let mut log = Head::new(log).await?;
-        let mut quarantine = Head::new(quarantine).await?;
         let mut record = self.next_record(&mut scan).await?;
         loop {
             let heads = [
                 record.as_ref().map(|record| record.offset),
-                log.next.as_ref().map(|row| row.offset),
-                quarantine.next.as_ref().map(|row| row.offset),
+                log.offset(),
+                quarantine.offset(),
             ];
             let Some(offset) = heads.into_iter().flatten().min() else {
                 return Ok(());
@@ -143,7 +142,7 @@ impl Merge<'_> {
         let mut settled = false;
         // A row whose append time is not the record's: it stands only where no other does.
         let mut unlike = None;
-        while let Some(row) = log.take_if(|row| row.offset == offset).await? {
+        while let Some(row) = log.take_at(offset).await? {
             match standing {
                 Standing::Nothing { why, .. } => self.extra(offset, why),
                 _ if settled => self.extra(offset, "a second row at this position"),
@@ -198,7 +197,7 @@ impl Merge<'_> {
         quarantine: &mut Head<QuarantineRow>,
     ) -> Result<bool, ReconcileError> {
         let mut stands = false;
-        while let Some(row) = quarantine.take_if(|row| row.offset == offset).await? {
+        while let Some(row) = quarantine.take_at(offset).await? {
             if let Standing::Nothing { why, .. } = standing {
                 self.extra(offset, &format!("in the quarantine: {why}"));
             } else if row.class == CONFLICT {
@@ -228,6 +227,8 @@ impl Merge<'_> {
     fn settle(&mut self, offset: i64, standing: &Standing, found: bool) {
         match standing {
             Standing::Nothing { pending: true, .. } => self.counts.pending += 1,
+            // Counted with its archive.
+            Standing::Processed(record) if !found && self.is_archived(record) => {}
             Standing::Processed(_) if !found && offset < self.place.next_offset() => {
                 self.counts.missing += 1;
                 self.example(Problem::Missing, offset, Vec::new(), || {
@@ -238,6 +239,12 @@ impl Merge<'_> {
             Standing::Processed(_) if !found => self.counts.pending += 1,
             _ => {}
         }
+    }
+
+    fn is_archived(&self, record: &Record) -> bool {
+        let appended = record.timestamp_millis.saturating_mul(1_000);
+        let mut pieces = self.place.archived.iter();
+        pieces.any(|piece| piece.stands_for(record.offset, appended))
     }
 
     fn judge(&mut self, offset: i64, difference: Difference, agree: impl FnOnce(&mut Counts)) {

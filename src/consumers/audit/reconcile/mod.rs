@@ -4,29 +4,36 @@
 //! In: Kafka, Postgres, the registry. Out: a [`Report`]. Fails with [`ReconcileError`] where one of
 //! them is away; it changes nothing, and the sink may run meanwhile.
 
+mod archives;
 mod check;
+mod head;
 mod merge;
 mod report;
 mod same_json;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use uuid::Uuid;
 
+pub use archives::{ArchiveReport, ArchiveState};
 pub use report::{Counts, Example, Examples, PartitionReport, Report};
 
 use crate::broker::{
     Admin, BrokerError, Offsets, PartitionInfo, PartitionScan, TopicInfo, Watermarks,
 };
 use crate::config::Kafka;
+use crate::consumers::audit::archive::ArchiveError;
 use crate::event::domain_of_topic;
 use crate::failure::FailureClass;
 use crate::schema::{SchemaCache, Tree};
 use crate::store::reconcile::{GroupProgress, HeldPartition, LostRange, Snapshot};
 use crate::store::{PgPool, StoreError};
+use archives::Piece;
 use check::Checker;
+use head::Head;
 use merge::Merge;
 
 /// Why nothing could be said.
@@ -39,6 +46,9 @@ pub enum ReconcileError {
     /// Kafka.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// An archive that changed while it was read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// A part of the work ended before its time.
     #[error("the comparison was interrupted: {0}")]
     Interrupted(String),
@@ -53,6 +63,7 @@ impl ReconcileError {
         match self {
             Self::Store(error) => error.class(),
             Self::Broker(error) => error.class(),
+            Self::Archive(error) => error.class(),
             Self::Interrupted(_) | Self::NoTopic(_) => FailureClass::Permanent,
         }
     }
@@ -79,6 +90,8 @@ pub struct Selection {
     pub topics: Vec<String>,
     /// Examples of each kind of problem, at most.
     pub examples: usize,
+    /// Folder of the archives, where their rows are to be compared too.
+    pub archive: Option<PathBuf>,
 }
 
 /// How far a reconcile has come.
@@ -100,6 +113,7 @@ struct Place {
     kafka: Option<(i64, i64)>,
     progress: Option<GroupProgress>,
     lost: Vec<LostRange>,
+    archived: Vec<Piece>,
 }
 
 impl Place {
@@ -111,6 +125,7 @@ impl Place {
             kafka: None,
             progress: None,
             lost: Vec::new(),
+            archived: Vec::new(),
         }
     }
 
@@ -163,7 +178,13 @@ pub async fn reconcile(
 ) -> Result<Report, ReconcileError> {
     // The snapshot first: whatever it holds, Kafka had before.
     let mut snapshot = Snapshot::take(&sources.pool).await?;
-    let places = survey(&sources, selection, &mut snapshot).await?;
+    let (archives, pieces) = archives::survey(
+        selection.archive.clone(),
+        snapshot.archived_months().await?,
+        snapshot.archived_ranges().await?,
+    )
+    .await?;
+    let places = survey(&sources, selection, &mut snapshot, pieces).await?;
     let offsets = |place: &Place| place.kafka.map_or(0, |(low, end)| end.abs_diff(low));
     observe(Step::Total(places.iter().map(offsets).sum()));
 
@@ -180,7 +201,7 @@ pub async fn reconcile(
     };
     // In the order of the places, whichever ends first.
     let mut compared = futures::stream::iter(places).map(task).buffered(parallel());
-    let mut report = Report::new(selection.group.clone(), selection.examples);
+    let mut report = Report::new(selection.group.clone(), selection.examples, archives);
     while let Some(ended) = compared.next().await {
         let Compared {
             partition,
@@ -232,7 +253,14 @@ async fn compare(
         examples: Examples::new(examples),
         observe: &observe,
     };
-    merge.run(scan, log, quarantine).await?;
+    merge.count_archives();
+    merge
+        .run(
+            scan,
+            Head::new(log, archives::log_rows(&place.archived)).await?,
+            Head::new(quarantine, archives::quarantine_rows(&place.archived)).await?,
+        )
+        .await?;
     let Merge {
         counts,
         checker,
@@ -259,6 +287,7 @@ async fn survey(
     sources: &Sources,
     selection: &Selection,
     snapshot: &mut Snapshot,
+    archived: Vec<Piece>,
 ) -> Result<Vec<Place>, ReconcileError> {
     let progress = snapshot.progress(&selection.group).await?;
     let lost = snapshot.lost_ranges(&selection.group).await?;
@@ -289,6 +318,15 @@ async fn survey(
         // By its id first: the name in a forged row proves nothing.
         if places.contains_key(&(topic_id, partition)) || selected(&topic) {
             place(&mut places, &topic, topic_id, partition);
+        }
+    }
+    for piece in archived {
+        let range = &piece.range;
+        let key = (range.topic_id, range.partition);
+        if places.contains_key(&key) || selected(&range.topic) {
+            let (topic, id) = (range.topic.clone(), range.topic_id);
+            let place = place(&mut places, &topic, id, range.partition);
+            place.archived.push(piece);
         }
     }
     for range in lost {

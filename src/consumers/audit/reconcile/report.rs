@@ -6,6 +6,8 @@ use std::ops::AddAssign;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::archives::ArchiveReport;
+
 /// Classes that are counted by name; a forged table might hold any number of them.
 const MAX_CLASSES: usize = 64;
 
@@ -26,18 +28,21 @@ pub struct Report {
     /// Schema ids that the registry does not give any more: their records were checked by the
     /// texts in `event_schemas` alone.
     pub unverified_schemas: BTreeSet<u32>,
+    /// Archives on record, oldest month first.
+    pub archives: Vec<ArchiveReport>,
     /// Some of the positions where something is wrong.
     pub examples: Examples,
 }
 
 impl Report {
-    pub(super) fn new(group: String, examples: usize) -> Self {
+    pub(super) fn new(group: String, examples: usize, archives: Vec<ArchiveReport>) -> Self {
         Self {
-            proven: true,
+            proven: !archives.iter().any(ArchiveReport::is_broken),
             group,
             totals: Counts::default(),
             partitions: Vec::new(),
             unverified_schemas: BTreeSet::new(),
+            archives,
             examples: Examples::new(examples),
         }
     }
@@ -49,7 +54,7 @@ impl Report {
         unverified: BTreeSet<u32>,
     ) {
         self.totals += &partition.counts;
-        self.proven = self.totals.proven();
+        self.proven = self.totals.proven() && !self.archives.iter().any(ArchiveReport::is_broken);
         self.partitions.push(partition);
         self.examples.extend(examples);
         self.unverified_schemas.extend(unverified);
@@ -99,6 +104,9 @@ pub struct Counts {
     pub lost: u64,
     /// Offsets that Kafka lost before they were read, and nobody acknowledged.
     pub unacknowledged: u64,
+    /// Rows that are in archives. Without their folder they are not compared; with it, those of
+    /// archives that are whole are counted in the other numbers too, as if still in the tables.
+    pub archived: u64,
     /// Rows of the quarantine that stand beside the log's row, because a position was read again
     /// with other content.
     pub conflicts: u64,
@@ -133,6 +141,7 @@ impl AddAssign<&Counts> for Counts {
         self.pending += other.pending;
         self.expired += other.expired;
         self.lost += other.lost;
+        self.archived += other.archived;
         self.unacknowledged += other.unacknowledged;
         self.conflicts += other.conflicts;
         for (class, count) in &other.quarantined {

@@ -24,3 +24,4 @@ mod schemas;
 mod shop;
 mod support;
 mod topics;
+mod upgrade;

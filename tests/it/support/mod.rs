@@ -8,6 +8,7 @@ pub use kafka::RawProducer;
 pub use process::Serve;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,8 @@ pub struct Space {
     pub database_url: String,
     /// Connections to its database.
     pub pool: PgPool,
+    /// The program under test.
+    pub program: PathBuf,
 }
 
 static TEMPLATE: OnceCell<()> = OnceCell::const_new();
@@ -114,6 +117,7 @@ impl Space {
             namespace: format!("{id}."),
             database_url,
             pool,
+            program: env!("CARGO_BIN_EXE_sluice").into(),
         }
     }
 
@@ -125,7 +129,7 @@ impl Space {
 
     /// The program with this space's settings.
     pub fn sluice(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .env("SLUICE_KAFKA__BROKERS", &self.servers.brokers)

@@ -13,7 +13,7 @@ use super::error::ArchiveError;
 use super::line::{Line, LogLine, QuarantineLine};
 use super::manifest::{FORMAT, Files, Manifest, unfinished};
 use super::verify::{Verified, verify};
-use super::write::{write_rows, write_text};
+use super::write::{remove, write_rows, write_text};
 use super::{MonthOutcome, Observer, State};
 use crate::store::archiving::{self, Archive, Dropped, MonthSize};
 use crate::store::event_log::Month;
@@ -140,8 +140,10 @@ impl Work {
             (&manifest.log, &tables[0]),
             (&manifest.quarantine, &tables[1]),
         ] {
-            if section.is_some() {
-                rename(&unfinished(path), path)?;
+            match section {
+                Some(_) => rename(&unfinished(path), path)?,
+                // A run that was killed before may have left one.
+                None => remove(path)?,
             }
         }
         // The manifest comes last: where it is, the rest is whole and durable.
@@ -188,9 +190,14 @@ impl Work {
                 manifest: path.to_owned(),
                 what: format!("{}: {what}", at.display()),
             },
+            ArchiveError::Io { path: at, error } => ArchiveError::Occupied {
+                month: self.month,
+                manifest: path.to_owned(),
+                what: format!("{}: {error}", at.display()),
+            },
             other => other,
         };
-        let (manifest, _) = Manifest::read(path)?;
+        let (manifest, _) = Manifest::read(path).map_err(occupied)?;
         if (manifest.month.as_str(), manifest.part) != (&*self.month.to_string(), self.part) {
             return Err(occupied(ArchiveError::differs(path, "of another month")));
         }

@@ -55,7 +55,7 @@ impl<L: Line> FrameReader<L> {
     ///
     /// # Errors
     /// Where the frame does not hold what the manifest says.
-    pub fn next(&mut self) -> Result<Option<(L, &[u8])>, ArchiveError> {
+    pub fn next_row(&mut self) -> Result<Option<(L, &[u8])>, ArchiveError> {
         self.line.clear();
         let mut bounded = (&mut self.input).take(MAX_LINE as u64);
         let read = bounded.read_until(b'\n', &mut self.line);

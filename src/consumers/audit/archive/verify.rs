@@ -42,7 +42,7 @@ pub fn verify<L: Line>(
         check_file(path, section)?;
         for frame in &section.partitions {
             let mut reader = FrameReader::<L>::open(path, frame)?;
-            while let Some((row, line)) = reader.next()? {
+            while let Some((row, line)) = reader.next_row()? {
                 let Some(held) = next()? else {
                     return Err(ArchiveError::differs(path, "a row that the log has not"));
                 };

@@ -23,18 +23,24 @@ const LEVEL: i32 = 3;
 /// # Errors
 /// Where the folder cannot be written to.
 pub fn create(path: &Path) -> Result<File, ArchiveError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(ArchiveError::io(path)(error));
-        }
-        _ => {}
-    }
+    remove(path)?;
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .map_err(ArchiveError::io(path))
+}
+
+/// Removes a file where there is one.
+///
+/// # Errors
+/// Where the folder cannot be written to.
+pub fn remove(path: &Path) -> Result<(), ArchiveError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ArchiveError::io(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a whole small file and makes it durable.

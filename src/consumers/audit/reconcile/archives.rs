@@ -265,7 +265,7 @@ struct Open<L> {
 }
 
 fn open_frame<L: Line>(mut reader: FrameReader<L>) -> Result<Option<Open<L>>, ArchiveError> {
-    let Some((row, bytes)) = reader.next()?.map(|(row, line)| (row, line.len())) else {
+    let Some((row, bytes)) = reader.next_row()?.map(|(row, line)| (row, line.len())) else {
         return Ok(None);
     };
     Ok(Some(Open { reader, row, bytes }))

@@ -36,7 +36,9 @@ def nanos(value, zone):
 
 
 LOGICAL_READERS["float-single"] = lambda value, *_: Single(value)
-LOGICAL_READERS["fixed-duration"] = lambda value, *_: dict(zip(["months", "days", "millis"], struct.unpack("<III", value)))
+LOGICAL_READERS["fixed-uuid"] = lambda value, *_: uuid.UUID(bytes=value)
+PARTS = ["months", "days", "millis"]
+LOGICAL_READERS["fixed-duration"] = lambda value, *_: dict(zip(PARTS, struct.unpack("<III", value)))
 LOGICAL_READERS["long-timestamp-nanos"] = lambda value, *_: nanos(value, "Z")
 LOGICAL_READERS["long-local-timestamp-nanos"] = lambda value, *_: nanos(value, "")
 

@@ -89,7 +89,7 @@ class Values:
             return self.turn(place, schema["symbols"])
         if logical == "decimal":
             return self.decimal(schema, place)
-        if logical == "uuid":
+        if (kind, logical) == ("string", "uuid"):
             made = uuid.UUID(int=self.random.getrandbits(128))
             return self.turn(place, [str(made), made])
         if kind == "fixed":

@@ -103,7 +103,7 @@ public final class Produce {
             send(event(schema, bulk(schema, values.noise(LIMIT - 2_000), 0)), 3, compression, false);
             if (!compression.equals("none")) {
                 // Larger than the topic's limit until it is compressed.
-                send(event(schema, bulk(schema, "a line of a long story\n".repeat(150_000), 0)), 3, compression, false);
+                send(event(schema, bulk(schema, "a line of a long story\n".repeat(50_000), 0)), 3, compression, false);
             }
         }
         send(event(schema, bulk(schema, "", 0)), 3, "none", false);

@@ -40,7 +40,7 @@ def events(seed):
         yield "bulk", envelope(chance, 1_700_000_000_000_001, bulk(raw=chance.randbytes(LIMIT - 700))), compression
         if compression != "none":
             # Larger than the topic's limit until it is compressed.
-            yield "bulk", envelope(chance, -1, bulk(text="a line of a long story\n" * 150_000)), compression
+            yield "bulk", envelope(chance, -1, bulk(text="a line of a long story\n" * 50_000)), compression
     for data in [bulk(), bulk(text="Ω" * (LIMIT // 2 - 350)), bulk(numbers=[2**63 - 1, -1] * 90_000)]:
         yield "bulk", envelope(chance, 0, data), "none"
 

@@ -4,6 +4,7 @@
 //! claim and from exactly the offset that it expects. So a writer that has been replaced, however
 //! long it slept, changes nothing.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
@@ -191,6 +192,32 @@ pub async fn read(pool: &PgPool, key: &PartitionKey) -> Result<Option<Progress>,
     )
     .fetch_optional(pool)
     .await?)
+}
+
+/// Where every partition of a group stands now, by topic id and number.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn of_group(
+    pool: &PgPool,
+    group: &str,
+) -> Result<HashMap<(Uuid, i32), Progress>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT topic_id, partition, epoch, next_offset, high_offset
+           FROM consumer_progress WHERE "group" = $1"#,
+        group
+    )
+    .fetch_all(pool)
+    .await?;
+    let found = rows.into_iter().map(|row| {
+        let progress = Progress {
+            epoch: row.epoch,
+            next_offset: row.next_offset,
+            high_offset: row.high_offset,
+        };
+        ((row.topic_id, row.partition), progress)
+    });
+    Ok(found.collect())
 }
 
 /// What an operator did to a group's committed offset, and what becomes of it.

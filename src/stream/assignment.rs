@@ -14,7 +14,8 @@ pub struct Assignment {
     pub key: PartitionKey,
     /// The claim's number.
     pub epoch: i64,
-    /// Counts assignments of this process, so that late answers find their own.
+    /// Counts assignments of this process, so that late answers find their own, and what was
+    /// written under one is known of no other.
     pub generation: u64,
     next_offset: AtomicI64,
     high_offset: AtomicI64,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -31,6 +31,9 @@ const STOP_WAIT: Duration = Duration::from_secs(20);
 const LEAVE_WAIT: Duration = Duration::from_secs(5);
 /// A client whose fetcher does not start within this is made anew.
 const START_WAIT: Duration = Duration::from_secs(10);
+
+/// Assignments of this process so far, by whichever client.
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// What others tell the poll thread.
 #[derive(Debug)]
@@ -109,7 +112,6 @@ pub(super) struct Driver<S: Sink> {
     lanes: Vec<Lane>,
     slots: HashMap<TopicPartition, Slot>,
     names: TopicNames,
-    generation: u64,
     runtime: tokio::runtime::Handle,
 }
 
@@ -137,7 +139,6 @@ impl<S: Sink> Driver<S> {
             lanes,
             slots: HashMap::new(),
             names: TopicNames::default(),
-            generation: 0,
             runtime,
         }
     }
@@ -188,6 +189,7 @@ impl<S: Sink> Driver<S> {
                 tracing::warn!(group = self.shared.group, topic = %partition.0, partition = partition.1, %error, "cannot read on");
                 self.reclaim(&partition, None, Duration::from_millis(500));
             }
+            Polled::CommitMissed => self.shared.missed_commit(),
             Polled::Fatal(error) => return Err(error),
             Polled::Nothing => {}
         }
@@ -342,8 +344,8 @@ impl<S: Sink> Driver<S> {
     }
 
     fn new_slot(&mut self, partition: TopicPartition) -> Ticket {
-        self.generation += 1;
-        let ticket = Ticket::new(partition.clone(), self.generation);
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        let ticket = Ticket::new(partition.clone(), generation);
         self.shared
             .board
             .set(&partition, PartitionState::Claiming { waiting_for: None });

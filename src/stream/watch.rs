@@ -1,5 +1,6 @@
-//! Beside the poll thread: every few seconds the lag and whether Kafka answers, and each minute
-//! whether a topic is still the one that was claimed.
+//! Beside the poll thread: every few seconds the lag, whether Kafka answers and has our commits,
+//! and whether Postgres still holds our progress; each minute whether a topic is still the one
+//! that was claimed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use super::driver::Command;
 use super::group::Shared;
 use crate::broker::{BrokerError, GroupConsumer};
 use crate::observe::metrics::PartitionMeter;
+use crate::store::progress;
 
 const EVERY: Duration = Duration::from_secs(5);
 const TOPIC_IDS_EVERY: u32 = 12;
@@ -23,6 +25,10 @@ pub(super) async fn watch<S: Sink>(shared: Arc<Shared<S>>, consumer: Arc<GroupCo
             Ok(()) => shared.board.joined(),
             Err(error) => shared.board.kafka_waits(format!("kafka: {error}")),
         }
+        shared.make_good_commits();
+        // Apart: this task is aborted with its client, and a question to Postgres must not be.
+        let checking = check_progress(shared.clone(), assignments.clone());
+        let _ = tokio::spawn(checking).await;
         if round.is_multiple_of(TOPIC_IDS_EVERY) {
             check_topic_ids(&shared, &assignments).await;
         }
@@ -58,6 +64,40 @@ async fn ask_kafka(
         .unwrap_or_else(|ended| Err(BrokerError::interrupted(&ended.to_string())))
 }
 
+/// A database put back to an earlier state has lost what a claim wrote. A partition with records
+/// meets the fence; a quiet one is claimed anew here, so that what is missing is read again.
+async fn check_progress<S: Sink>(shared: Arc<Shared<S>>, assignments: Vec<Arc<Assignment>>) {
+    // Before Postgres is asked: from here on progress only rises.
+    let reached: Vec<i64> = assignments.iter().map(|a| a.next_offset()).collect();
+    // Where Postgres does not answer now, the next round asks again.
+    let Ok(found) = progress::of_group(&shared.pool, &shared.group).await else {
+        return;
+    };
+    for (assignment, reached) in assignments.iter().zip(reached) {
+        let place = (assignment.key.topic_id, assignment.key.partition);
+        let ours = (assignment.epoch, reached);
+        let is_there = found
+            .get(&place)
+            .is_some_and(|now| (now.epoch, now.next_offset) >= ours);
+        if !is_there {
+            tracing::warn!(
+                group = shared.group, topic = %assignment.partition.0,
+                partition = assignment.partition.1,
+                "postgres no longer holds this partition's progress; claiming it again"
+            );
+            reclaim(&shared, assignment);
+        }
+    }
+}
+
+fn reclaim<S: Sink>(shared: &Shared<S>, assignment: &Assignment) {
+    shared.send(Command::Reclaim {
+        partition: assignment.partition.clone(),
+        generation: assignment.generation,
+        after: Duration::ZERO,
+    });
+}
+
 async fn check_topic_ids<S: Sink>(shared: &Shared<S>, assignments: &[Arc<Assignment>]) {
     let names: Vec<String> = assignments.iter().map(|a| a.key.topic.clone()).collect();
     // Where Kafka does not answer now, the next minute asks again.
@@ -66,11 +106,7 @@ async fn check_topic_ids<S: Sink>(shared: &Shared<S>, assignments: &[Arc<Assignm
     };
     for (assignment, info) in assignments.iter().zip(found) {
         if info.is_some_and(|(id, _)| id != assignment.key.topic_id) {
-            shared.send(Command::Reclaim {
-                partition: assignment.partition.clone(),
-                generation: assignment.generation,
-                after: Duration::ZERO,
-            });
+            reclaim(shared, assignment);
         }
     }
 }

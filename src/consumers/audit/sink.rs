@@ -24,8 +24,9 @@ pub struct AuditSink {
     pool: Pool,
     /// Months whose partition is there.
     months: Mutex<HashSet<Month>>,
-    /// Fingerprints whose text is there.
-    stored_schemas: Mutex<HashSet<[u8; 32]>>,
+    /// Claims under which a fingerprint's text was written. Another claim's may be gone with a
+    /// database that was restored; this one's are not, or its next batch would not pass the fence.
+    stored_schemas: Mutex<HashSet<(u64, [u8; 32])>>,
 }
 
 /// The schemas of a batch, by id and topic.
@@ -98,7 +99,7 @@ impl AuditSink {
         }
     }
 
-    /// Writes the texts of schemas that this process has not stored yet.
+    /// Writes the texts of schemas that were not stored yet under the rows' claims.
     async fn store_schemas(
         &self,
         tx: &mut Connection,
@@ -112,7 +113,7 @@ impl AuditSink {
                 .unwrap_or_else(PoisonError::into_inner);
             for row in rows {
                 if let Ok(Encoded { known, .. }) = &row.outcome
-                    && !stored.contains(known.schema.fingerprint())
+                    && !stored.contains(&stored_under(row, known))
                 {
                     wanted.insert(*known.schema.fingerprint(), known);
                 }
@@ -200,6 +201,11 @@ impl AuditSink {
     ) -> Result<(), StoreError> {
         quarantine::insert(tx, &row.quarantine_row(fault)).await
     }
+}
+
+fn stored_under(row: &AuditRow, known: &Known) -> (u64, [u8; 32]) {
+    let claim = row.received.assignment.generation;
+    (claim, *known.schema.fingerprint())
 }
 
 fn outcome(
@@ -334,7 +340,7 @@ impl Sink for AuditSink {
         for row in rows {
             match &row.outcome {
                 Ok(Encoded { known, .. }) => {
-                    stored.insert(*known.schema.fingerprint());
+                    stored.insert(stored_under(row, known));
                 }
                 Err(fault) => metrics::quarantined(&self.group, fault.class.as_str()),
             }

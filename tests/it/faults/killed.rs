@@ -1,7 +1,8 @@
 //! SIGKILL, at the points where a crash tells most.
 
-use super::{Load, Traffic, prove, seeds};
-use crate::support::{Serve, Space, eventually};
+use super::{Load, Traffic, caught_up, prove, seeds};
+use crate::support::probe::{self, Probe};
+use crate::support::{RawProducer, Serve, Space, eventually};
 
 /// Kills `sluice serve` once a seed when it reaches the point, under load, and proves that nothing
 /// was lost or doubled.
@@ -47,4 +48,22 @@ async fn killed_between_copy_and_commit() {
 #[tokio::test]
 async fn killed_between_commit_and_kafkas_commit() {
     killed_at("after_commit").await;
+}
+
+/// Nothing comes after the one record that would bring another commit.
+#[tokio::test]
+async fn a_commit_that_kafka_missed_is_made_good_in_a_quiet_partition() {
+    let space = Space::new("quiet").await;
+    let topic = space.topic("order");
+    let id = probe::register(&space, &topic, &probe::schema()).await;
+    let value = Probe::default().framed(id);
+    RawProducer::new(&space)
+        .send(&topic, Some(b"only"), Some(&value))
+        .await;
+    let serve = Serve::start_with(&space, &[("FAILPOINTS", "after_commit=return")]);
+    space.wait_for_rows(1).await;
+    serve.kill();
+    let serve = Serve::start(&space);
+    assert_eq!(caught_up(&space).await.kafka.len(), 1);
+    assert!(serve.stop().success());
 }

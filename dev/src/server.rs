@@ -61,6 +61,8 @@ pub struct Server {
     pub(crate) spec: Spec,
     stays: bool,
     process: Mutex<Process>,
+    /// Beside the environment of its [`Spec`].
+    environment: Mutex<Vec<(String, String)>>,
 }
 
 impl Server {
@@ -70,6 +72,7 @@ impl Server {
             spec,
             stays,
             process: Mutex::default(),
+            environment: Mutex::default(),
         }
     }
 
@@ -89,6 +92,7 @@ impl Server {
             spec,
             stays: true,
             process: Mutex::new(known),
+            environment: Mutex::default(),
         }
     }
 
@@ -133,6 +137,14 @@ impl Server {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.pid().is_some_and(process::is_paused)
+    }
+
+    /// From its next start on, these stand in its environment, and those of an earlier call no longer.
+    pub fn set_environment(&self, variables: &[(&str, &str)]) {
+        let variables = variables
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()));
+        *self.lock_environment() = variables.collect();
     }
 
     /// Starts it, on the same port and data as ever, and waits until it serves. Does nothing if it runs.
@@ -235,6 +247,12 @@ impl Server {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_environment(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.environment
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ownership(&self) -> Ownership {
         Ownership {
             ending: self.spec.ending,
@@ -252,7 +270,8 @@ impl Server {
         let mut command = Command::new(&self.spec.program);
         command
             .args(&self.spec.arguments)
-            .envs(self.spec.environment.iter().map(|(k, v)| (k, v)));
+            .envs(self.spec.environment.iter().map(|(k, v)| (k, v)))
+            .envs(self.lock_environment().iter().map(|(k, v)| (k, v)));
         command
             .current_dir(&self.spec.data)
             .stdin(Stdio::null())

@@ -1,20 +1,10 @@
 //! Servers that go away and come back, on a stack of this test's own.
 
 use serde_json::json;
-use sluice_dev::{Stack, StackOptions};
+use sluice_dev::StackOptions;
 
 use crate::support::probe::{self, Probe};
-use crate::support::{RawProducer, Serve, Servers, Space};
-
-fn private_stack() -> (Stack, Servers) {
-    let stack = Stack::start(StackOptions::default()).expect("a stack");
-    let servers = Servers {
-        brokers: stack.brokers(),
-        registry_url: stack.registry_url(),
-        postgres_url: stack.postgres_url("postgres"),
-    };
-    (stack, servers)
-}
+use crate::support::{RawProducer, Serve, Space, private_stack};
 
 /// Sends records of a schema that was registered while the registry was there.
 async fn send(producer: &RawProducer, topic: &str, id: u32, count: usize) {
@@ -31,9 +21,7 @@ async fn send(producer: &RawProducer, topic: &str, id: u32, count: usize) {
 /// waited for, and nothing lost or doubled.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_waits_for_whatever_is_away_and_goes_on_by_itself() {
-    let (stack, servers) = tokio::task::spawn_blocking(private_stack)
-        .await
-        .expect("a stack");
+    let (stack, servers) = private_stack(StackOptions::default()).await;
     let space = Space::private(servers, "outage").await;
     space.apply();
     let topic = space.topic("order");

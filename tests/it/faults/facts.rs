@@ -97,7 +97,7 @@ pub struct Facts {
 impl Facts {
     /// Reads the space's domain topics and its audit group.
     pub async fn read(space: &Space) -> Self {
-        let offsets = read_offsets(space).await;
+        let offsets = read_offsets(space).await.expect("offsets");
         let mut names: Vec<String> = offsets.keys().map(|place| place.0.clone()).collect();
         names.dedup();
         let found = topic_ids(&kafka(space), &names).await.expect("topic ids");
@@ -134,18 +134,20 @@ impl Facts {
     }
 }
 
-/// Where every partition of the space's domain topics and the audit group in it stand.
-pub async fn read_offsets(space: &Space) -> BTreeMap<Place, Offsets> {
+/// Where every partition of the space's domain topics and the audit group in it stand; what Kafka
+/// says instead where a broker has only just come back.
+pub async fn read_offsets(space: &Space) -> Result<BTreeMap<Place, Offsets>, String> {
     let brokers = space.servers.brokers.clone();
     let (namespace, group) = (space.namespace.clone(), audit_group(space));
     let asking = tokio::task::spawn_blocking(move || ask_offsets(&brokers, &namespace, &group));
-    let mut offsets = asking.await.expect("Kafka tells its offsets");
+    let asked = asking.await.expect("Kafka is asked");
+    let mut offsets = asked.map_err(|error| error.to_string())?;
     for (topic, partition, next) in progress(space).await {
         if let Some(found) = offsets.get_mut(&Place(topic, partition)) {
             found.progress = Some(next);
         }
     }
-    offsets
+    Ok(offsets)
 }
 
 /// The first partition in which the group is not at the end.
@@ -241,9 +243,13 @@ fn reader(brokers: &str, group: &str) -> BaseConsumer {
         .expect("a reader")
 }
 
-fn ask_offsets(brokers: &str, namespace: &str, group: &str) -> BTreeMap<Place, Offsets> {
+fn ask_offsets(
+    brokers: &str,
+    namespace: &str,
+    group: &str,
+) -> Result<BTreeMap<Place, Offsets>, KafkaError> {
     let client = reader(brokers, group);
-    let metadata = client.fetch_metadata(None, WAIT).expect("metadata");
+    let metadata = client.fetch_metadata(None, WAIT)?;
     let prefix = format!("{namespace}events.");
     let mut offsets = BTreeMap::new();
     let mut all = TopicPartitionList::new();
@@ -253,7 +259,7 @@ fn ask_offsets(brokers: &str, namespace: &str, group: &str) -> BTreeMap<Place, O
         .filter(|topic| topic.name().starts_with(&prefix))
     {
         for partition in topic.partitions() {
-            let (first, end) = watermarks(&client, topic.name(), partition.id());
+            let (first, end) = watermarks(&client, topic.name(), partition.id())?;
             all.add_partition(topic.name(), partition.id());
             let found = Offsets {
                 first,
@@ -264,7 +270,7 @@ fn ask_offsets(brokers: &str, namespace: &str, group: &str) -> BTreeMap<Place, O
             offsets.insert(Place(topic.name().to_owned(), partition.id()), found);
         }
     }
-    let committed = client.committed_offsets(all, WAIT).expect("commits");
+    let committed = client.committed_offsets(all, WAIT)?;
     for element in committed.elements() {
         let place = Place(element.topic().to_owned(), element.partition());
         if let (Offset::Offset(offset), Some(found)) = (element.offset(), offsets.get_mut(&place)) {
@@ -274,19 +280,22 @@ fn ask_offsets(brokers: &str, namespace: &str, group: &str) -> BTreeMap<Place, O
             });
         }
     }
-    offsets
+    Ok(offsets)
 }
 
 /// A partition that was just added is in the metadata before its leader knows it.
-fn watermarks(client: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+fn watermarks(
+    client: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), KafkaError> {
     let since = Instant::now();
     loop {
         match client.fetch_watermarks(topic, partition, WAIT) {
-            Ok(found) => return found,
             Err(error) if may_pass(&error) && since.elapsed() < WAIT => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(error) => panic!("watermarks of {topic}:{partition}: {error}"),
+            found => return found,
         }
     }
 }

@@ -78,6 +78,7 @@ impl<'a> Fleet<'a> {
     pub async fn shares_all_partitions(&self) {
         let all: BTreeSet<(String, i64)> = read_offsets(self.space)
             .await
+            .expect("offsets")
             .into_keys()
             .map(|place| (place.0, place.1.into()))
             .collect();

@@ -5,15 +5,26 @@
 //! afresh ([`Facts`]) and lists every law of [`checker`] that is broken. What each fault should
 //! lead to is the table in `docs/semantics.md`.
 
+mod brokers;
 mod checker;
+mod clocks;
+mod cluster;
+mod disk;
 mod facts;
 mod found;
+mod ground;
 mod killed;
 mod load;
 mod members;
 mod mixed;
+mod mixed_servers;
 mod operators;
+mod postgres;
+mod preload;
 mod processes;
+mod proxy;
+mod registry;
+mod restored;
 mod topics;
 mod transactions;
 
@@ -65,7 +76,7 @@ pub async fn prove(space: &Space, attempts: &[Attempt]) -> Facts {
 pub async fn caught_up(space: &Space) -> Facts {
     eventually(
         "the group at the end of every partition",
-        async || match facts::behind(&facts::read_offsets(space).await) {
+        async || match facts::behind(&facts::read_offsets(space).await?) {
             None => Ok(()),
             Some(behind) => Err(behind),
         },

@@ -71,7 +71,7 @@ pub async fn reset(space: &Space, topic: &str, seed: u64) -> Vec<Replay> {
 
 /// What `replays` must say of a reset from where the group stands.
 async fn expected(space: &Space, topic: &str, set: &[(i32, i64)]) -> Vec<Replay> {
-    let stands = read_offsets(space).await;
+    let stands = read_offsets(space).await.expect("offsets");
     let of = |partition: i32| {
         let found = stands
             .iter()

@@ -51,7 +51,7 @@ async fn the_first_records_of_added_partitions_arrive() {
             add().await.expect("partitions");
         }
         eventually("records in each partition", async || {
-            let offsets = read_offsets(&space).await;
+            let offsets = read_offsets(&space).await?;
             let mut of_topic = offsets.iter().filter(|(place, _)| place.0 == topic);
             match of_topic.find(|(_, offsets)| offsets.end == 0) {
                 None => Ok(()),
@@ -177,7 +177,7 @@ async fn retention_takes_unread(space: &Space, topic: &str) {
     };
     set("1").await;
     eventually("retention", async || {
-        let offsets = read_offsets(space).await;
+        let offsets = read_offsets(space).await?;
         let mut of_topic = offsets.iter().filter(|(place, _)| place.0 == topic);
         let unread =
             of_topic.any(|(_, offsets)| offsets.progress.is_some_and(|next| next < offsets.first));
@@ -188,7 +188,7 @@ async fn retention_takes_unread(space: &Space, topic: &str) {
 }
 
 async fn acknowledge_losses(space: &Space, topic: &str) {
-    let partitions = read_offsets(space).await.into_keys();
+    let partitions = read_offsets(space).await.expect("offsets").into_keys();
     for Place(_, partition) in partitions.filter(|place| place.0 == topic) {
         let place = format!("{topic}:{partition}");
         let known = ["topics", "acknowledge-loss", &place];

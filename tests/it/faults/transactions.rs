@@ -113,7 +113,7 @@ impl<'a> Transactions<'a> {
     /// Waits until the last stable offset has passed its records.
     async fn lets_go_on(&self, placed: &[(Attempt, Place, i64)]) {
         eventually("the end of a transaction", async || {
-            let offsets = read_offsets(self.space).await;
+            let offsets = read_offsets(self.space).await?;
             let held = |(_, place, offset): &&(Attempt, Place, i64)| offsets[place].end <= *offset;
             match placed.iter().find(held) {
                 None => Ok(()),
@@ -127,7 +127,7 @@ impl<'a> Transactions<'a> {
     /// however much is appended after it.
     async fn holds_back_what_follows(&self, load: &Load, open: &Open) {
         load.acknowledges(100).await;
-        let offsets = read_offsets(self.space).await;
+        let offsets = read_offsets(self.space).await.expect("offsets");
         for (_, place, offset) in &open.placed {
             let now = &offsets[place];
             assert!(now.end <= *offset, "{place}: {now:?}, open at {offset}");

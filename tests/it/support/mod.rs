@@ -3,9 +3,11 @@
 mod kafka;
 pub mod probe;
 mod process;
+mod stack;
 
 pub use kafka::RawProducer;
 pub use process::Serve;
+pub use stack::private_stack;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -90,7 +92,8 @@ impl Space {
         Self::from_template(servers, name).await
     }
 
-    async fn from_template(servers: Servers, name: &str) -> Self {
+    /// On a stack that has the template already.
+    pub async fn from_template(servers: Servers, name: &str) -> Self {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let id = format!("{name}_{}", &unique[..8]);
         let admin = admin_pool(&servers).await;
@@ -242,7 +245,7 @@ async fn admin_pool(servers: &Servers) -> PgPool {
 }
 
 /// Migrates the template once a run of the tests; another run's is replaced.
-async fn make_template(servers: &Servers) {
+pub async fn make_template(servers: &Servers) {
     let admin = admin_pool(servers).await;
     for statement in [
         format!("DROP DATABASE IF EXISTS {TEMPLATE_NAME} WITH (FORCE)"),

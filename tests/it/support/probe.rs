@@ -114,19 +114,13 @@ pub async fn register(space: &Space, topic: &str, schema: &serde_json::Value) ->
         "{}/subjects/{topic}-{namespace}.{name}/versions",
         space.servers.registry_url
     );
-    let answer: serde_json::Value = super::http()
-        .post(url)
-        .json(&json!({"schema": schema.to_string()}))
-        .send()
-        .await
-        .expect("the registry answers")
-        .json()
-        .await
-        .expect("JSON");
-    u32::try_from(
-        answer["id"]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no id: {answer}")),
-    )
-    .expect("an id")
+    let body = json!({"schema": schema.to_string()});
+    // A registry whose own database has just come back answers 500 until it has noticed.
+    let id = super::eventually("a schema's id", async || {
+        let answer = super::http().post(&url).json(&body).send().await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let answer: serde_json::Value = answer.json().await.map_err(|error| error.to_string())?;
+        answer["id"].as_u64().ok_or(answer.to_string())
+    });
+    u32::try_from(id.await).expect("an id")
 }

@@ -1,0 +1,70 @@
+//! Kafka's clock and Postgres' an hour apart, on the two sides of a month's end.
+
+use jiff::{Timestamp, tz::TimeZone};
+use sluice_dev::Server;
+
+use super::ground::Field;
+use super::preload::{restart_plainly, restart_under};
+use super::seeds;
+use crate::support::{Serve, Space};
+
+const HALF_AN_HOUR: i64 = 1_800;
+
+/// Starts the server anew with its clock this many seconds after the end of this month.
+fn at_the_months_end(server: &Server, after: i64) {
+    let now = Timestamp::now();
+    let today = now.to_zoned(TimeZone::UTC);
+    let next_month = today.date().last_of_month().tomorrow().expect("a date");
+    let until = next_month
+        .to_zoned(TimeZone::UTC)
+        .expect("a time")
+        .timestamp()
+        .as_second()
+        - now.as_second();
+    let ahead = (until + after).to_string();
+    restart_under(server, "clock.c", &[("CLOCK_AHEAD", &ahead)]);
+}
+
+/// Rows that Postgres dates at least 50 minutes before Kafka does, and after.
+async fn dated_apart(space: &Space) -> (i64, i64) {
+    sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE recorded_at < appended_at - interval '50 minutes'),
+                count(*) FILTER (WHERE recorded_at > appended_at + interval '50 minutes')
+         FROM event_log",
+    )
+    .fetch_one(&space.pool)
+    .await
+    .expect("rows")
+}
+
+/// Kafka stands in the next month and Postgres in this one, then the other way round; so Kafka's
+/// clock also steps back in mid-log.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_apart_nothing_is_lost_halted_or_put_elsewhere() {
+    let field = Field::new("clocks", *seeds(1).start()).await;
+    let (broker, postgres) = (field.stack.kafka(), field.stack.postgres());
+    let (broker, postgres) = (broker.expect("a broker"), postgres.expect("postgres"));
+    let serve = Serve::start(&field.space);
+    field.goes_on().await;
+    for kafka_after in [HALF_AN_HOUR, -HALF_AN_HOUR] {
+        at_the_months_end(broker, kafka_after);
+        at_the_months_end(postgres, -kafka_after);
+        field.goes_on().await;
+        field.load.acknowledges(500).await;
+        serve.ready().await;
+    }
+    let proven = field.proven(serve).await;
+    let (before, after) = dated_apart(&proven.space).await;
+    assert!(
+        before > 100 && after > 100,
+        "{before} before, {after} after"
+    );
+    let months = "SELECT count(DISTINCT tableoid) FROM event_log WHERE appended_at > now() - interval '2 hours'";
+    assert_eq!(
+        proven.space.count(months).await,
+        2,
+        "each in its month by Kafka's clock"
+    );
+    restart_plainly(broker);
+    restart_plainly(postgres);
+}

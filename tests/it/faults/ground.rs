@@ -1,0 +1,135 @@
+//! The single-broker stack whose servers are broken, and a load on it. The tests take it in turn,
+//! for a stack costs seconds and a gigabyte.
+
+use sluice_dev::{Stack, StackOptions};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use super::proxy::Proxy;
+use super::{Facts, Load, Traffic, prove};
+use crate::support::{Serve, Servers, Space, eventually, make_template, private_stack};
+
+struct Ground {
+    stack: Stack,
+    servers: Servers,
+    turn: Mutex<()>,
+}
+
+static GROUND: OnceCell<Ground> = OnceCell::const_new();
+
+async fn ground() -> Ground {
+    let (stack, servers) = private_stack(StackOptions::default()).await;
+    make_template(&servers).await;
+    Ground {
+        stack,
+        servers,
+        turn: Mutex::default(),
+    }
+}
+
+/// One test's turn: a space of its own under load, and the servers in its hands.
+pub struct Field {
+    pub stack: &'static Stack,
+    pub space: Space,
+    /// The other way to Postgres.
+    pub proxy: Proxy,
+    pub load: Load,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Field {
+    /// Waits for its turn and begins to produce.
+    pub async fn new(name: &str, seed: u64) -> Self {
+        let ground = GROUND.get_or_init(ground).await;
+        let turn = ground.turn.lock().await;
+        tokio::task::block_in_place(|| {
+            // A test that failed may have left one stopped. The registry is nothing without Postgres.
+            for server in [
+                ground.stack.postgres(),
+                ground.stack.kafka(),
+                ground.stack.registry(),
+            ] {
+                let server = server.expect("a server");
+                server.set_environment(&[]);
+                server.resume();
+                server.start().expect("started");
+            }
+        });
+        let space = Space::from_template(ground.servers.clone(), name).await;
+        space.ok(&["topics", "apply", "--yes"]);
+        eventually("a registry with its database", async || {
+            let registered = space.run(&["schemas", "register"]);
+            let said = || String::from_utf8_lossy(&registered.stderr).into_owned();
+            registered.status.success().then_some(()).ok_or_else(said)
+        })
+        .await;
+        let postgres = ground.stack.postgres().expect("postgres");
+        let proxy = Proxy::start(postgres.address()).await;
+        let load = Load::start(&space, Traffic::seeded(seed)).await;
+        Self {
+            stack: &ground.stack,
+            space,
+            proxy,
+            load,
+            _turn: turn,
+        }
+    }
+
+    /// The process under test, which has the proxy between itself and Postgres.
+    pub fn serve_by_proxy(&self, settings: &[(&str, &str)]) -> Serve {
+        let url = self.proxy.url(&self.space.database_url);
+        let settings = [&[("SLUICE_DATABASE__URL", url.as_str())], settings].concat();
+        Serve::start_with(&self.space, &settings)
+    }
+
+    /// Rows of the log, or what Postgres says instead.
+    pub async fn rows(&self) -> Result<i64, String> {
+        sqlx::query_scalar("SELECT count(*) FROM event_log")
+            .fetch_one(&self.space.pool)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    /// Waits until the load is acknowledged and the log grows.
+    pub async fn goes_on(&self) {
+        self.load.acknowledges(50).await;
+        let before = eventually("rows of the log", || self.rows()).await;
+        eventually(&format!("more than {before} rows"), async || {
+            let now = self.rows().await?;
+            (now > before).then_some(()).ok_or(format!("{now} rows"))
+        })
+        .await;
+    }
+
+    /// Ends the load, proves the laws and lets the process stop by itself.
+    pub async fn proven(self, serve: Serve) -> Proven {
+        let facts = prove(&self.space, &self.load.stop().await).await;
+        assert!(serve.stop().success());
+        Proven {
+            space: self.space,
+            facts,
+            _turn: self._turn,
+        }
+    }
+}
+
+/// A field without its load; the turn lasts as long.
+pub struct Proven {
+    pub space: Space,
+    pub facts: Facts,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Waits until the process has logged this more often than `before`.
+pub async fn says_again(serve: &Serve, what: &str, before: usize) {
+    eventually(&format!("'{what}' in the log"), async || {
+        let log = serve.log();
+        let times = log.matches(what).count();
+        (times > before).then_some(()).ok_or(log)
+    })
+    .await;
+}
+
+/// How often the process has logged this.
+pub fn said(serve: &Serve, what: &str) -> usize {
+    serve.log().matches(what).count()
+}

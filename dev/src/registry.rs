@@ -50,6 +50,9 @@ pub(crate) fn prepare(
         ),
         ("APICURIO_DATASOURCE_USERNAME", SUPERUSER.to_owned()),
         ("APICURIO_DATASOURCE_PASSWORD", "trusted".to_owned()),
+        // It answers 500 once for each connection that died with Postgres, and 20 is its default.
+        ("APICURIO_DATASOURCE_JDBC_INITIAL_SIZE", "1".to_owned()),
+        ("APICURIO_DATASOURCE_JDBC_MIN_SIZE", "1".to_owned()),
     ];
     Ok(Spec {
         name: "registry".to_owned(),

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::{Executor, PgPool, Row};
+use sqlx::{Connection, Executor, PgPool, Row};
 
 use super::{StoreError, nodelay};
 use crate::config::Database;
 
 /// How long a caller waits for a connection.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that was lent within this time is taken to be alive.
+const IN_STEADY_USE: Duration = Duration::from_millis(500);
 
 /// A pool that connects when first asked, so that it can be had while Postgres is away.
 /// `application_name` is what the connections are for; Postgres shows `sluice <name>`.
@@ -33,8 +36,19 @@ pub fn connect(database: &Database, application_name: &str) -> Result<PgPool, St
             nodelay::set_for_port(port);
             Box::pin(async { Ok(()) })
         })
+        .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
         .after_release(|connection, _| Box::pin(outside_transaction(connection)))
         .connect_lazy_with(options))
+}
+
+/// Whether a connection may be lent. When Postgres has been away every idle one is dead, and a
+/// borrower that met them one by one would back off between them; those in steady use are not
+/// asked, for that costs a round trip.
+async fn is_alive(connection: &mut PgConnection, idle: Duration) -> Result<bool, sqlx::Error> {
+    if idle >= IN_STEADY_USE {
+        connection.ping().await?;
+    }
+    Ok(true)
 }
 
 /// Whether a connection that comes back may be used again; the pool closes it otherwise.

@@ -9,7 +9,7 @@ use apache_avro::types::Value;
 use serde_json::Value as Json;
 use sluice::consumers::audit::derive::derive;
 use sluice::event::Event;
-use sluice::schema::{EventFields, Fault, Known, WriterSchema, framing};
+use sluice::schema::{EventFields, Fault, FaultClass, Known, WriterSchema, framing};
 
 use super::cost::{Cost, within};
 use super::form::form;
@@ -47,7 +47,7 @@ pub fn holds(input: &[u8]) {
     };
     let (data, metadata) = (json(&event.data), json(&event.metadata));
     assert!(serde_json::from_str::<Json>(&event.to_json()).is_ok());
-    written_again(known, &event, &data, &metadata);
+    written_again(known, avro.len(), &event, &data, &metadata);
     if choice == PLAIN {
         let read = by_apache(avro);
         assert_eq!(data, read["data"]);
@@ -74,7 +74,7 @@ fn json(text: &str) -> Json {
 }
 
 /// Not every event can be written: a text may stand where a UUID should.
-fn written_again(known: &Known, event: &Event, data: &Json, metadata: &Json) {
+fn written_again(known: &Known, length: usize, event: &Event, data: &Json, metadata: &Json) {
     let fields = EventFields {
         id: event.id,
         timestamp_micros: event.timestamp_micros,
@@ -87,7 +87,12 @@ fn written_again(known: &Known, event: &Event, data: &Json, metadata: &Json) {
     if known.schema.encode(&fields, &mut bytes).is_err() {
         return;
     }
-    let again = decoded(known, &bytes).expect("what is written can be read");
+    let again = match decoded(known, &bytes) {
+        Ok(again) => again,
+        // Fewer bytes say the same (shorter integers, fewer blocks), and they may become less JSON.
+        Err(fault) if fault.class == FaultClass::TooLarge && bytes.len() < length => return,
+        Err(fault) => panic!("what is written cannot be read: {fault}"),
+    };
     assert_eq!(json(&again.data), *data);
     assert_eq!(json(&again.metadata), *metadata);
     assert_eq!(again.timestamp_micros, event.timestamp_micros);

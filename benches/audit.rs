@@ -14,8 +14,6 @@ use harness::support::{Serve, Space};
 use harness::{config, median, mix};
 use sluice::produce::Publisher;
 
-/// Writers of a process, as by default.
-const CONNECTIONS: usize = 2;
 /// Events a second while latency is measured.
 const STEADY_RATE: u32 = 5_000;
 
@@ -47,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let space = Space::new("bench").await;
     mix::fill(&space, args.events).await?;
     let records = i64::try_from(args.events)?;
+    let connections = sluice::config::load(None)?.audit.writers;
     let (mut plain, mut indexed) = (Rounds::default(), Rounds::default());
     let (mut first_rows, mut rss) = (Vec::new(), Vec::new());
     for round in 1..=args.rounds {
@@ -57,7 +56,7 @@ async fn main() -> anyhow::Result<()> {
             let rows = Rows::of(&log.pool).await?;
             drop_log(log).await?;
             let into = empty_log(&space, indexes).await;
-            let copied = rows.copy_into(&into, CONNECTIONS).await?;
+            let copied = rows.copy_into(&into, connections).await?;
             drop_log(into).await?;
             println!(
                 "round {round}, {indexes:?}: {} rows/s, COPY {} rows/s, first row after {} ms, {} MiB",

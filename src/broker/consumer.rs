@@ -116,7 +116,6 @@ fn member_config(kafka: &Kafka, group: &str) -> rdkafka::ClientConfig {
         ("fetch.message.max.bytes", "262144"),
         ("queued.min.messages", "100000"),
         ("queued.max.messages.kbytes", "12288"),
-        ("topic.metadata.refresh.interval.ms", "30000"),
     ] {
         config.set(key, value);
     }

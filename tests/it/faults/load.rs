@@ -85,6 +85,8 @@ impl Load {
             // So that it soon sends to partitions that are added.
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
+            // Or it hears of a restarted broker only after five minutes (librdkafka#5301).
+            .set("topic.metadata.refresh.interval.ms", "2000")
             .create()
             .expect("a producer");
         let (stop, acknowledged) = (Arc::default(), Arc::default());

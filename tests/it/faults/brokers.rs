@@ -13,11 +13,11 @@ use crate::support::Serve;
 /// The stack's `group.consumer.session.timeout.ms`, and a little more.
 const PAST_THE_SESSION: Duration = Duration::from_millis(6_500);
 
-/// Killed and started; now and then only when the process has noticed.
+/// Killed, and started when the process says that it waits for Kafka, or at once.
 pub async fn killed(field: &Field, serve: &Serve, random: &mut StdRng) {
     let broker = field.stack.kafka().expect("a broker");
     block_in_place(|| broker.kill());
-    if random.random_bool(0.3) {
+    if random.random_bool(0.2) {
         serve.readiness(503, "kafka").await;
     }
     block_in_place(|| broker.start()).expect("started");

@@ -1,5 +1,7 @@
 //! The JSON form of what apache-avro decoded, written plainly and apart from the code under test.
 
+use std::fmt::LowerExp;
+
 use apache_avro::types::Value;
 use apache_avro::{Schema, schema::DecimalSchema};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -54,8 +56,11 @@ fn scalar(value: &Value) -> Json {
         Value::Boolean(value) => json!(value),
         Value::Int(value) => json!(value),
         Value::Long(value) => json!(value),
-        Value::Float(value) => float(f64::from(*value), value.to_string()),
-        Value::Double(value) => float(*value, value.to_string()),
+        Value::Float(value) => {
+            let same = |text: &str| text.parse() == Ok(*value);
+            float(f64::from(*value), shortest(*value, same))
+        }
+        Value::Double(value) => float(*value, shortest(*value, |text| text.parse() == Ok(*value))),
         Value::Bytes(bytes) | Value::Fixed(_, bytes) => json!(STANDARD.encode(bytes)),
         Value::String(text) | Value::Enum(_, text) => json!(text),
         Value::Uuid(id) => json!(id.to_string()),
@@ -75,6 +80,18 @@ fn scalar(value: &Value) -> Json {
         }),
         other => panic!("no form for {other:?}"),
     }
+}
+
+/// The shortest text that reads as the same. Of two that are as near, std's shortest form takes the
+/// upper one, and all else (Ryu, Python, std with a given number of digits) the even one.
+fn shortest(value: impl LowerExp, same: impl Fn(&str) -> bool) -> String {
+    let short = format!("{value:e}");
+    let mantissa = short.split('e').next().unwrap_or_default();
+    let places = mantissa
+        .split_once('.')
+        .map_or(0, |(_, places)| places.len());
+    let even = format!("{value:.places$e}");
+    if same(&even) { even } else { short }
 }
 
 fn float(value: f64, shortest: String) -> Json {

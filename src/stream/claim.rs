@@ -180,8 +180,7 @@ async fn claim<S: Sink>(
         Err(former) => return Ok(made_again(&key, former)),
     };
     let claimed = progress::claim(&shared.pool, &key, start).await?;
-    let committed = committed(consumer, ticket).await?;
-    let after_reset = honour_reset(shared, ticket, &key, claimed, &committed, low, end).await?;
+    let after_reset = honour_reset(shared, consumer, ticket, &key, claimed, low, end).await?;
     let progress = match over_loss(shared, &key, after_reset, low, end).await? {
         Ok(progress) => progress,
         Err(halt) => return Ok(halt),
@@ -189,9 +188,6 @@ async fn claim<S: Sink>(
     let assignment = Assignment::new(ticket.partition.clone(), key, progress, ticket.generation);
     if progress != claimed || ticket.foreign_commit() {
         overwrite_commit(consumer, &assignment).await?;
-    } else if committed.map_or(start, |committed| committed.offset) != progress.next_offset {
-        // Missed when it was made; in a quiet partition no other would follow.
-        shared.commit(std::iter::once(&assignment));
     }
     Ok(Claimed::Start(Arc::new(assignment)))
 }
@@ -266,35 +262,29 @@ fn made_again(key: &PartitionKey, former: Uuid) -> Claimed {
     }
 }
 
-async fn committed(
+/// A committed offset without our mark is an operator's reset.
+async fn honour_reset<S: Sink>(
+    shared: &Shared<S>,
     consumer: &Arc<GroupConsumer>,
     ticket: &Ticket,
-) -> Result<Option<CommittedOffset>, ClaimError> {
-    let (consumer, place) = (consumer.clone(), ticket.partition.clone());
-    blocking(move || {
-        Ok(consumer
+    key: &PartitionKey,
+    progress: Progress,
+    low: i64,
+    end: i64,
+) -> Result<Progress, ClaimError> {
+    let (asked, place) = (consumer.clone(), ticket.partition.clone());
+    let committed = blocking(move || {
+        Ok(asked
             .committed(std::slice::from_ref(&place), KAFKA_TIMEOUT)?
             .pop()
             .flatten())
     })
-    .await
-}
-
-/// A committed offset without our mark is an operator's reset.
-async fn honour_reset<S: Sink>(
-    shared: &Shared<S>,
-    ticket: &Ticket,
-    key: &PartitionKey,
-    progress: Progress,
-    committed: &Option<CommittedOffset>,
-    low: i64,
-    end: i64,
-) -> Result<Progress, ClaimError> {
-    let Some(committed) = committed.as_ref().filter(|found| !is_ours(found)) else {
+    .await?;
+    let Some(committed) = committed.filter(|committed| !is_ours(committed)) else {
         return Ok(progress);
     };
     ticket.found_foreign_commit();
-    let Some((kind, to)) = reset_of(committed, progress, low, end, S::HONOURS_SKIPS) else {
+    let Some((kind, to)) = reset_of(&committed, progress, low, end, S::HONOURS_SKIPS) else {
         return Ok(progress);
     };
     if !progress::reset(&shared.pool, key, progress, kind, to, &committed.metadata).await? {

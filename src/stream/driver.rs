@@ -189,7 +189,6 @@ impl<S: Sink> Driver<S> {
                 tracing::warn!(group = self.shared.group, topic = %partition.0, partition = partition.1, %error, "cannot read on");
                 self.reclaim(&partition, None, Duration::from_millis(500));
             }
-            Polled::CommitMissed => self.shared.missed_commit(),
             Polled::Fatal(error) => return Err(error),
             Polled::Nothing => {}
         }

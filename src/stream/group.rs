@@ -81,7 +81,6 @@ pub(super) struct Shared<S: Sink> {
     kafka: config::Kafka,
     commands: std::sync::mpsc::Sender<Command>,
     consumer: Arc<OnceLock<Arc<GroupConsumer>>>,
-    commit_missed: AtomicBool,
     stopping: Arc<AtomicBool>,
 }
 
@@ -106,18 +105,6 @@ impl<S: Sink> Shared<S> {
             .collect();
         if let Err(error) = consumer.commit(&offsets, false) {
             tracing::debug!(group = self.group, %error, "commit to kafka");
-        }
-    }
-
-    /// Remembers that Kafka may be behind.
-    pub(super) fn missed_commit(&self) {
-        self.commit_missed.store(true, Ordering::Release);
-    }
-
-    /// Commits every position again where Kafka missed one: a quiet partition brings no other.
-    pub(super) fn make_good_commits(&self) {
-        if self.commit_missed.swap(false, Ordering::AcqRel) {
-            self.commit(self.running().iter().map(AsRef::as_ref));
         }
     }
 
@@ -212,7 +199,6 @@ async fn run_once<S: Sink>(
         kafka: group.kafka.clone(),
         commands: command_sender,
         consumer: Arc::new(OnceLock::from(consumer.clone())),
-        commit_missed: AtomicBool::default(),
         stopping: stopping.clone(),
     });
     let writers = spawn_writers(&shared, group.writers);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sink;
-use super::assignment::Assignment;
+use super::assignment::{Assignment, is_ours};
 use super::driver::Command;
 use super::group::Shared;
 use crate::broker::{BrokerError, GroupConsumer};
@@ -25,7 +25,6 @@ pub(super) async fn watch<S: Sink>(shared: Arc<Shared<S>>, consumer: Arc<GroupCo
             Ok(()) => shared.board.joined(),
             Err(error) => shared.board.kafka_waits(format!("kafka: {error}")),
         }
-        shared.make_good_commits();
         // Apart: this task is aborted with its client, and a question to Postgres must not be.
         let checking = check_progress(shared.clone(), assignments.clone());
         let _ = tokio::spawn(checking).await;
@@ -57,11 +56,42 @@ async fn ask_kafka(
                 PartitionMeter::new(&group, topic, *partition).lag(lag, age);
             }
         }
+        make_good_commits(&group, &consumer, &assignments);
         Ok(())
     });
     asked
         .await
         .unwrap_or_else(|ended| Err(BrokerError::interrupted(&ended.to_string())))
+}
+
+/// Commits again where Kafka is behind: a commit that failed, or that an earlier one overtook, is
+/// followed by no other in a quiet partition.
+fn make_good_commits(group: &str, consumer: &GroupConsumer, assignments: &[Arc<Assignment>]) {
+    // Before Kafka is asked: what it says then is only older where a commit is missing.
+    let reached: Vec<i64> = assignments.iter().map(|a| a.next_offset()).collect();
+    let places: Vec<_> = assignments.iter().map(|a| a.partition.clone()).collect();
+    let made_good = consumer
+        .committed(&places, KAFKA_TIMEOUT)
+        .and_then(|committed| {
+            let behind: Vec<_> = assignments
+                .iter()
+                .zip(reached.iter().zip(committed))
+                .filter(|(a, (reached, found))| {
+                    // Not ours is an operator's word, which the next claim hears.
+                    let found = match found {
+                        Some(found) if !is_ours(found) => return false,
+                        Some(found) => found.offset,
+                        None => 0,
+                    };
+                    !a.is_dropped() && found < **reached
+                })
+                .map(|(a, _)| (a.partition.clone(), a.committed()))
+                .collect();
+            consumer.commit(&behind, false)
+        });
+    if let Err(error) = made_good {
+        tracing::debug!(group, %error, "cannot compare commits; progress has them");
+    }
 }
 
 /// A database put back to an earlier state has lost what a claim wrote. A partition with records

@@ -2,6 +2,8 @@
 
 #[path = "../../examples/shop/chance.rs"]
 mod chance;
+#[path = "../../examples/shop/event.rs"]
+mod event;
 #[path = "../../examples/shop/order.rs"]
 mod order;
 #[path = "../../examples/shop/purchases.rs"]
@@ -20,6 +22,7 @@ use serde_json::json;
 use sluice::produce::{Delivery, NewEvent, Publisher};
 
 use super::support::Space;
+use event::event;
 use story::{Fact, Story};
 
 /// Events that are sent and not yet acknowledged, at most.
@@ -52,21 +55,6 @@ fn facts(count: usize) -> impl Iterator<Item = Fact> {
     (1..)
         .flat_map(move |seed| Story::new(&purchases, seed))
         .take(count)
-}
-
-fn event(fact: &Fact) -> NewEvent {
-    let mut event = NewEvent::new(fact.event_type, fact.data.clone())
-        .id(fact.id)
-        .company(fact.company.as_str())
-        .key(fact.key.as_str())
-        .timestamp_micros(fact.at);
-    if let Some(user) = &fact.user {
-        event = event.user(user.as_str());
-    }
-    if let Some(order) = &fact.correlation {
-        event = event.metadata("correlationId", order.as_str());
-    }
-    event
 }
 
 /// Publishes events as fast as it goes, and gives how long it took until all were acknowledged.

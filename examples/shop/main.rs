@@ -10,6 +10,7 @@
 //! be there: `sluice topics apply --yes && sluice schemas register`.
 
 mod chance;
+mod event;
 mod ledger;
 mod order;
 mod progress;
@@ -30,10 +31,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use event::event;
 use ledger::Ledger;
 use progress::Progress;
 use sluice::event::timestamp_text;
-use sluice::produce::{Delivery, NewEvent, Publisher};
+use sluice::produce::{Delivery, Publisher};
 use story::{Fact, Story};
 
 /// Events that are sent and not yet acknowledged, at most.
@@ -131,21 +133,6 @@ async fn send_all(
         progress.at(story.ordered(), events);
     }
     Ok((events, false))
-}
-
-fn event(fact: &Fact) -> NewEvent {
-    let mut event = NewEvent::new(fact.event_type, fact.data.clone())
-        .id(fact.id)
-        .company(fact.company.as_str())
-        .key(fact.key.as_str())
-        .timestamp_micros(fact.at);
-    if let Some(user) = &fact.user {
-        event = event.user(user.as_str());
-    }
-    if let Some(order) = &fact.correlation {
-        event = event.metadata("correlationId", order.as_str());
-    }
-    event
 }
 
 /// Waits for Kafka's acknowledgement of each event, in order, and writes the ledger.

@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod consumer;
 mod describe;
+mod event;
 mod offsets;
 mod producer;
 mod record;
@@ -12,11 +13,12 @@ mod topics;
 
 pub use admin::{Admin, NewTopic, TopicConfig};
 pub use client::{BrokerError, domain_topics};
-pub use consumer::{CommittedOffset, GroupConsumer, Polled, TopicNames, TopicPartition};
+pub use consumer::{CommittedOffset, GroupConsumer, Polled, TopicPartition};
 pub use describe::{
     GroupInfo, GroupMember, GroupProtocol, GroupState, PartitionInfo, TopicInfo, topic_id_text,
     topic_ids,
 };
+pub use event::TopicNames;
 pub use offsets::{Committed, GroupOffset, Offsets, Watermarks};
 pub use producer::{Appended, DeliveryFailure, Outgoing, Pending, Producer};
 pub use record::{Headers, Record, record_hash};

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::client::{BrokerError, ClientLog, client_config};
-use super::consumer::{bytes_of, headers_of};
+use super::event::{bytes_of, headers_of};
 use super::record::Record;
 use crate::config::Kafka;
 

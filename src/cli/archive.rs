@@ -75,9 +75,12 @@ pub async fn run(args: ArchiveArgs, context: &Context, pool: &PgPool) -> anyhow:
 
 fn question(expired: &[MonthSize], to: &Path) -> String {
     let rows: i64 = expired.iter().map(|m| m.rows + m.quarantined).sum();
+    let (months, them) = match expired.len() {
+        1 => ("1 month".to_owned(), "it"),
+        several => (format!("{several} months"), "them"),
+    };
     format!(
-        "Archive {} months ({rows} rows) into {} and drop them from the log?",
-        expired.len(),
+        "Archive {months} ({rows} rows) into {} and drop {them} from the log?",
         to.display()
     )
 }

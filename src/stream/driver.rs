@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 
 use super::Sink;
 use super::assignment::{Assignment, Received};
@@ -13,14 +13,11 @@ use super::batch::Chunk;
 use super::board::PartitionState;
 use super::claim::claim_until_started;
 use super::group::Shared;
+use super::lane::Lane;
+use super::ticket::{Command, Ticket};
 use crate::broker::{BrokerError, GroupConsumer, Polled, Record, TopicNames, TopicPartition};
 use crate::observe::metrics::PartitionMeter;
 
-/// A chunk is handed on at this many records or bytes, or when Kafka has nothing more at hand.
-const CHUNK_RECORDS: usize = 500;
-const CHUNK_BYTES: usize = 1 << 20;
-/// Records that trickle in steadily are handed on after this long all the same.
-const CHUNK_WAIT: Duration = Duration::from_millis(3);
 /// How long a full writer is waited for before its partitions are paused.
 const STALL: Duration = Duration::from_millis(500);
 /// How long work in flight may hold up a rebalance.
@@ -35,52 +32,6 @@ const START_WAIT: Duration = Duration::from_secs(10);
 /// Assignments of this process so far, by whichever client.
 static GENERATIONS: AtomicU64 = AtomicU64::new(0);
 
-/// What others tell the poll thread.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// A claim stands: read from its position.
-    Start { assignment: Arc<Assignment> },
-    /// A claim ended while the group still gives us the partition.
-    Reclaim {
-        partition: TopicPartition,
-        generation: u64,
-        after: Duration,
-    },
-}
-
-/// The right to claim a partition, as long as the group gives it to us.
-#[derive(Clone, Debug)]
-pub(super) struct Ticket {
-    pub partition: TopicPartition,
-    pub generation: u64,
-    valid: Arc<AtomicBool>,
-    foreign: Arc<AtomicBool>,
-}
-
-impl Ticket {
-    fn new(partition: TopicPartition, generation: u64) -> Self {
-        Self {
-            partition,
-            generation,
-            valid: Arc::new(AtomicBool::new(true)),
-            foreign: Arc::default(),
-        }
-    }
-
-    pub(super) fn is_valid(&self) -> bool {
-        self.valid.load(Ordering::Acquire)
-    }
-
-    /// Remembers that Kafka holds a commit that is not ours, until ours has replaced it.
-    pub(super) fn found_foreign_commit(&self) {
-        self.foreign.store(true, Ordering::Release);
-    }
-
-    pub(super) fn foreign_commit(&self) -> bool {
-        self.foreign.load(Ordering::Acquire)
-    }
-}
-
 /// A partition that the group gives us.
 struct Slot {
     ticket: Ticket,
@@ -93,16 +44,6 @@ struct Slot {
     handed_on: i64,
     /// When to claim again.
     reclaim_at: Option<Instant>,
-}
-
-/// The way to one writer.
-struct Lane {
-    chunks: mpsc::Sender<Chunk>,
-    pending: Chunk,
-    /// When the first pending record came.
-    pending_since: Instant,
-    /// Set while the writer takes nothing; its partitions are paused then.
-    stalled: bool,
 }
 
 pub(super) struct Driver<S: Sink> {
@@ -123,15 +64,7 @@ impl<S: Sink> Driver<S> {
         writers: Vec<mpsc::Sender<Chunk>>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        let lanes = writers
-            .into_iter()
-            .map(|chunks| Lane {
-                chunks,
-                pending: Chunk::default(),
-                pending_since: Instant::now(),
-                stalled: false,
-            })
-            .collect();
+        let lanes = writers.into_iter().map(Lane::new).collect();
         Self {
             shared,
             consumer,
@@ -219,19 +152,7 @@ impl<S: Sink> Driver<S> {
             assignment: assignment.clone(),
             record,
         };
-        let Lane {
-            pending,
-            pending_since,
-            ..
-        } = &mut self.lanes[lane];
-        if pending.is_empty() {
-            *pending_since = Instant::now();
-        }
-        pending.push(received);
-        if pending.records.len() >= CHUNK_RECORDS
-            || pending.bytes >= CHUNK_BYTES
-            || pending_since.elapsed() >= CHUNK_WAIT
-        {
+        if self.lanes[lane].push(received) {
             self.hand_on(lane);
         }
     }
@@ -269,13 +190,11 @@ impl<S: Sink> Driver<S> {
     fn hand_on(&mut self, index: usize) {
         let since = Instant::now();
         loop {
-            if self.try_hand_on(index) {
+            if self.lanes[index].try_hand_on() {
                 return;
             }
             let lane = &self.lanes[index];
-            if lane.stalled
-                || lane.pending.bytes < CHUNK_BYTES && lane.pending.records.len() < CHUNK_RECORDS
-            {
+            if lane.stalled || !lane.is_full() {
                 return;
             }
             if since.elapsed() > STALL {
@@ -290,24 +209,9 @@ impl<S: Sink> Driver<S> {
         }
     }
 
-    /// Whether nothing is pending any more.
-    fn try_hand_on(&mut self, index: usize) -> bool {
-        let lane = &mut self.lanes[index];
-        if lane.pending.is_empty() {
-            return true;
-        }
-        match lane.chunks.try_send(std::mem::take(&mut lane.pending)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(chunk) | TrySendError::Closed(chunk)) => {
-                lane.pending = chunk;
-                false
-            }
-        }
-    }
-
     fn unstall(&mut self) {
         for index in 0..self.lanes.len() {
-            if self.lanes[index].stalled && self.try_hand_on(index) {
+            if self.lanes[index].stalled && self.lanes[index].try_hand_on() {
                 self.lanes[index].stalled = false;
                 let resumed = self.partitions_of_lane(index);
                 if let Err(error) = self.consumer.resume(&resumed) {
@@ -413,7 +317,7 @@ impl<S: Sink> Driver<S> {
         if !current || slot.assignment.is_none() {
             return;
         }
-        slot.ticket.valid.store(false, Ordering::Release);
+        slot.ticket.end();
         if let Some(assignment) = slot.assignment.take() {
             assignment.drop_claim();
         }
@@ -504,14 +408,14 @@ impl<S: Sink> Driver<S> {
 
     fn hand_on_now(&mut self) {
         for index in 0..self.lanes.len() {
-            self.try_hand_on(index);
+            self.lanes[index].try_hand_on();
         }
     }
 
     fn drop_claims(&mut self, partitions: &[TopicPartition]) {
         for place in partitions {
             if let Some(slot) = self.slots.get_mut(place) {
-                slot.ticket.valid.store(false, Ordering::Release);
+                slot.ticket.end();
                 if let Some(assignment) = &slot.assignment {
                     assignment.drop_claim();
                 }

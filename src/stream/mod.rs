@@ -21,7 +21,8 @@ mod claim;
 mod driver;
 mod fault_point;
 mod group;
-
+mod lane;
+mod ticket;
 mod watch;
 mod write;
 

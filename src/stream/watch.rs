@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Sink;
 use super::assignment::{Assignment, is_ours};
-use super::driver::Command;
 use super::group::Shared;
+use super::ticket::Command;
 use crate::broker::{BrokerError, GroupConsumer};
 use crate::observe::metrics::PartitionMeter;
 use crate::store::progress;

@@ -5,7 +5,7 @@ use sluice::broker::{Committed, GroupOffset, Offsets};
 use sluice::config::Kafka;
 
 use crate::support::probe::{self, Probe};
-use crate::support::{RawProducer, Serve, Space, eventually};
+use crate::support::{RawProducer, Serve, Space, eventually, make_topic_again};
 
 /// A space whose order topic holds `count` probes in one partition, audited and stopped.
 async fn audited(name: &str, count: usize) -> (Space, String) {
@@ -130,25 +130,8 @@ async fn a_skip_is_put_back_and_recorded() {
 
 #[tokio::test]
 async fn a_topic_made_again_halts_until_it_is_adopted() {
-    use rdkafka::admin::{AdminClient, AdminOptions};
     let (space, topic) = audited("again", 3).await;
-    let native: AdminClient<_> = rdkafka::ClientConfig::new()
-        .set("bootstrap.servers", &space.servers.brokers)
-        .create()
-        .expect("a client");
-    let options = AdminOptions::new();
-    native
-        .delete_topics(&[&topic], &options)
-        .await
-        .expect("deleted");
-    eventually("the topic made again", async || {
-        let applied = space.run(&["topics", "apply", "--yes"]);
-        let said = String::from_utf8_lossy(&applied.stderr).into_owned();
-        (applied.status.success() && said.contains("applied"))
-            .then_some(())
-            .ok_or(said)
-    })
-    .await;
+    make_topic_again(&space, &topic).await;
     let serve = Serve::start(&space);
     let said = serve.readiness(503, "topics adopt").await;
     assert!(said.contains("deleted and made again"), "{said}");

@@ -1,11 +1,9 @@
 //! Rows that the log does not hold although their records were processed before: lost, or taken
 //! out by retention.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use uuid::Uuid;
-
-use super::row::AuditRow;
+use super::row::{AuditRow, by_partition};
 use crate::store::event_log::Month;
 use crate::store::{Connection, StoreError, archived};
 
@@ -15,16 +13,8 @@ pub(super) async fn not_archived<'a>(
     connection: &mut Connection,
     rows: Vec<&'a AuditRow>,
 ) -> Result<Vec<&'a AuditRow>, StoreError> {
-    let mut by_partition: HashMap<(Uuid, i32), Vec<&'a AuditRow>> = HashMap::new();
-    for row in rows {
-        let key = &row.received.assignment.key;
-        by_partition
-            .entry((key.topic_id, key.partition))
-            .or_default()
-            .push(row);
-    }
     let mut kept = Vec::new();
-    for ((topic_id, partition), mut rows) in by_partition {
+    for ((topic_id, partition), mut rows) in by_partition(rows) {
         let months: BTreeSet<Month> = rows.iter().filter_map(|row| month_of(row)).collect();
         let months: Vec<Month> = months.into_iter().collect();
         let ranges = archived::ranges_of(connection, topic_id, partition, &months).await?;

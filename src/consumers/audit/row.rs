@@ -1,7 +1,10 @@
 //! One record made ready: decoded with its schema, or with the fault that keeps it from that.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+
+use uuid::Uuid;
 
 use crate::event::Event;
 use crate::schema::{Fault, Known};
@@ -47,6 +50,19 @@ pub struct AuditRow {
     pub schema_id: Option<u32>,
     /// The row for the log, or why there is none.
     pub outcome: Result<Encoded, Fault>,
+}
+
+/// The rows of each partition, by topic id and number.
+pub fn by_partition<'a>(
+    rows: impl IntoIterator<Item = &'a AuditRow>,
+) -> HashMap<(Uuid, i32), Vec<&'a AuditRow>> {
+    let mut found: HashMap<(Uuid, i32), Vec<&'a AuditRow>> = HashMap::new();
+    for row in rows {
+        let key = &row.received.assignment.key;
+        let place = (key.topic_id, key.partition);
+        found.entry(place).or_default().push(row);
+    }
+    found
 }
 
 impl AsRef<Received> for AuditRow {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::absent::{month_of, not_archived};
 use super::derive;
-use super::row::{AuditRow, Decoded, Encoded, pieces};
+use super::row::{AuditRow, Decoded, Encoded, by_partition, pieces};
 use crate::broker::Record;
 use crate::event::Event;
 use crate::observe::metrics;
@@ -137,16 +137,8 @@ impl AuditSink {
         tx: &mut Connection,
         again: &[&'a AuditRow],
     ) -> Result<(Vec<&'a AuditRow>, Vec<&'a AuditRow>), StoreError> {
-        let mut by_partition: HashMap<(Uuid, i32), Vec<&'a AuditRow>> = HashMap::new();
-        for row in again {
-            let key = &row.received.assignment.key;
-            by_partition
-                .entry((key.topic_id, key.partition))
-                .or_default()
-                .push(row);
-        }
         let (mut absent, mut different) = (Vec::new(), Vec::new());
-        for ((topic_id, partition), rows) in by_partition {
+        for ((topic_id, partition), rows) in by_partition(again.iter().copied()) {
             let offsets: Vec<i64> = rows.iter().map(|r| r.received.record.offset).collect();
             let held = event_log::held(tx, topic_id, partition, &offsets).await?;
             for row in rows {

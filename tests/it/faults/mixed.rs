@@ -1,9 +1,5 @@
 //! Every fault of this folder's other files, in a seeded random order, on one space.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
-
-use futures::future::FutureExt;
 use futures::stream::{self, StreamExt};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -14,7 +10,7 @@ use super::members::{Fleet, running};
 use super::operators::{self, Replay};
 use super::processes::{claimed_again, epochs};
 use super::transactions::{ENDS, End, Transactions};
-use super::{Load, Traffic, prove, seeds};
+use super::{Load, Traffic, named, prove, seeds};
 use crate::place::kafka;
 use crate::support::Space;
 
@@ -152,7 +148,7 @@ impl<'a> Story<'a> {
 async fn sequence(seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let faults: Vec<Fault> = (0..FAULTS).map(|_| any_fault(&mut random)).collect();
-    let told = AssertUnwindSafe(async {
+    let story = async {
         let space = Space::new("mixed").await;
         let mut story = Story::begin(&space, seed, random).await;
         for fault in &faults {
@@ -160,19 +156,8 @@ async fn sequence(seed: u64) {
             story.suffers(*fault).await;
         }
         story.end().await;
-    });
-    if let Err(panic) = told.catch_unwind().await {
-        panic!(
-            "seed {seed} (SLUICE_TEST_SEED={seed} repeats it), {faults:?}: {}",
-            message(panic.as_ref())
-        );
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref().copied())
-        .unwrap_or("a panic")
+    };
+    named(seed, &faults, story).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

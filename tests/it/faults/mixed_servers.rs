@@ -1,13 +1,10 @@
 //! Faults of Postgres, the broker and the registry in a random order.
 
-use std::panic::AssertUnwindSafe;
-
-use futures::FutureExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::ground::Field;
-use super::{brokers, postgres, registry, seeds};
+use super::{brokers, named, postgres, registry, seeds};
 use crate::support::Serve;
 
 /// Faults of one sequence.
@@ -71,14 +68,6 @@ async fn any_sequence_of_faults_loses_nothing() {
         let faults: Vec<Fault> = (0..FAULTS)
             .map(|_| ALL[random.random_range(0..ALL.len())])
             .collect();
-        let ended = AssertUnwindSafe(sequence(seed, &faults, random)).catch_unwind();
-        if let Err(panic) = ended.await {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or(panic.downcast_ref::<&str>().copied());
-            panic!(
-                "SLUICE_TEST_SEED={seed} repeats {faults:?}: {}",
-                text.unwrap_or("a panic")
-            );
-        }
+        named(seed, &faults, sequence(seed, &faults, random)).await;
     }
 }

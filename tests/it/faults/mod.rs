@@ -28,7 +28,11 @@ mod restored;
 mod topics;
 mod transactions;
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
 
 pub use checker::{Attempt, Outcome, check};
 pub use facts::Facts;
@@ -83,4 +87,16 @@ pub async fn caught_up(space: &Space) -> Facts {
     )
     .await;
     Facts::read(space).await
+}
+
+/// Runs a seed's faults; a failure names the seed, and so how to repeat it, and the faults.
+pub async fn named(seed: u64, faults: impl fmt::Debug, story: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(story).catch_unwind().await {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref().copied());
+        panic!(
+            "seed {seed} (SLUICE_TEST_SEED={seed} repeats it), {faults:?}: {}",
+            text.unwrap_or("a panic")
+        );
+    }
 }

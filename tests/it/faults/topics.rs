@@ -3,15 +3,13 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
 use sluice::broker::Admin;
 
 use super::facts::{Place, read_offsets};
 use super::processes::{SMALL_BATCHES, progresses};
 use super::{Facts, Load, Traffic, check, prove, seeds};
 use crate::place::kafka;
-use crate::support::{Serve, Space, eventually};
+use crate::support::{Serve, Space, eventually, make_topic_again};
 
 /// Kafka's setting, and what it takes to see it act.
 const RETENTION: &str = "retention.ms";
@@ -92,25 +90,6 @@ async fn alerts_for(serve: &Serve, topic: &str) {
 }
 
 /// Deletes a topic and makes it again as it was.
-async fn make_again(space: &Space, topic: &str) {
-    let native: AdminClient<_> = ClientConfig::new()
-        .set("bootstrap.servers", &space.servers.brokers)
-        .create()
-        .expect("a client");
-    native
-        .delete_topics(&[topic], &AdminOptions::new())
-        .await
-        .expect("deleted");
-    eventually("the topic made again", async || {
-        let applied = space.run(&["topics", "apply", "--yes"]);
-        let said = String::from_utf8_lossy(&applied.stderr).into_owned();
-        (applied.status.success() && said.contains("applied"))
-            .then_some(())
-            .ok_or(said)
-    })
-    .await;
-}
-
 async fn rows_of(space: &Space, topic: &str) -> i64 {
     sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM event_log WHERE topic = $1)
@@ -137,7 +116,7 @@ async fn a_topic_made_again_stands_still_alone_until_it_is_adopted() {
     })
     .await;
 
-    make_again(&space, &topic).await;
+    make_topic_again(&space, &topic).await;
     let second = Load::start(&space, only("order", 2)).await;
     second.acknowledges(50).await;
     serve.readiness(503, "topics adopt").await;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use super::Space;
+use super::{Space, eventually};
 
 /// Sends raw records.
 pub struct RawProducer(FutureProducer);
@@ -58,4 +59,24 @@ impl RawProducer {
             .expect("delivered");
         (delivery.partition, delivery.offset)
     }
+}
+
+/// Deletes a topic and makes it again as it is declared: the same name, another topic id.
+pub async fn make_topic_again(space: &Space, topic: &str) {
+    let native: AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", &space.servers.brokers)
+        .create()
+        .expect("a client");
+    native
+        .delete_topics(&[topic], &AdminOptions::new())
+        .await
+        .expect("deleted");
+    eventually("the topic made again", async || {
+        let applied = space.run(&["topics", "apply", "--yes"]);
+        let said = String::from_utf8_lossy(&applied.stderr).into_owned();
+        (applied.status.success() && said.contains("applied"))
+            .then_some(())
+            .ok_or(said)
+    })
+    .await;
 }

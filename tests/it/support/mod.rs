@@ -5,7 +5,7 @@ pub mod probe;
 mod process;
 mod stack;
 
-pub use kafka::RawProducer;
+pub use kafka::{RawProducer, make_topic_again};
 pub use process::Serve;
 pub use stack::private_stack;
 

@@ -4,7 +4,7 @@
 //! ordinary user has; so the refusal comes from `no_space.c`, in front of Postgres' own writes.
 
 use super::ground::{Field, said, says_again};
-use super::preload::{restart_plainly, restart_under};
+use super::preload::Preloaded;
 use super::seeds;
 use crate::support::Serve;
 
@@ -12,11 +12,11 @@ use crate::support::Serve;
 async fn a_full_disk_is_waited_for_and_nothing_is_quarantined_for_it() {
     let seeds = seeds(4);
     let field = Field::new("disk", *seeds.start()).await;
-    let postgres = field.stack.postgres().expect("postgres");
-    restart_under(postgres, "no_space.c", &[]);
+    let postgres = Preloaded::new(&field, field.stack.postgres());
+    postgres.restart_under("no_space.c", &[]);
     let serve = Serve::start(&field.space);
     field.goes_on().await;
-    let full = postgres.data_path().join("no_space.base");
+    let full = postgres.server().data_path().join("no_space.base");
     for _ in seeds {
         let before = said(&serve, "(53100)");
         std::fs::write(&full, "").expect("a file");
@@ -29,5 +29,4 @@ async fn a_full_disk_is_waited_for_and_nothing_is_quarantined_for_it() {
     let proven = field.proven(serve).await;
     let refused = "SELECT count(*) FROM event_quarantine WHERE class = 'rejected_by_database'";
     assert_eq!(proven.space.count(refused).await, 0);
-    restart_plainly(postgres);
 }

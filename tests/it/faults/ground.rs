@@ -1,6 +1,8 @@
 //! The single-broker stack whose servers are broken, and a load on it. The tests take it in turn,
 //! for a stack costs seconds and a gigabyte.
 
+use std::sync::Arc;
+
 use sluice_dev::{Stack, StackOptions};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
@@ -26,6 +28,9 @@ async fn ground() -> Ground {
     }
 }
 
+/// Held, no other test has the servers.
+pub type Turn = Arc<MutexGuard<'static, ()>>;
+
 /// One test's turn: a space of its own under load, and the servers in its hands.
 pub struct Field {
     pub stack: &'static Stack,
@@ -33,7 +38,7 @@ pub struct Field {
     /// The other way to Postgres.
     pub proxy: Proxy,
     pub load: Load,
-    _turn: MutexGuard<'static, ()>,
+    turn: Turn,
 }
 
 impl Field {
@@ -70,8 +75,13 @@ impl Field {
             space,
             proxy,
             load,
-            _turn: turn,
+            turn: Arc::new(turn),
         }
+    }
+
+    /// Lasts as long as this is held.
+    pub fn turn(&self) -> Turn {
+        Arc::clone(&self.turn)
     }
 
     /// The process under test, which has the proxy between itself and Postgres.
@@ -107,7 +117,7 @@ impl Field {
         Proven {
             space: self.space,
             facts,
-            _turn: self._turn,
+            _turn: self.turn,
         }
     }
 }
@@ -116,7 +126,7 @@ impl Field {
 pub struct Proven {
     pub space: Space,
     pub facts: Facts,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// Waits until the process has logged this more often than `before`.

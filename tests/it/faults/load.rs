@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::checker::{Attempt, Outcome};
@@ -58,10 +59,26 @@ impl Traffic {
     }
 }
 
+/// What a producer is to do.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    Produce,
+    Pause,
+    Stop,
+}
+
+/// What became of the attempts so far.
+#[derive(Default)]
+struct Tally {
+    acknowledged: AtomicUsize,
+    /// It was told to pause, and nothing is in flight.
+    paused: AtomicBool,
+}
+
 /// A running producer.
 pub struct Load {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
+    order: watch::Sender<Order>,
+    tally: Arc<Tally>,
     task: JoinHandle<Vec<Attempt>>,
 }
 
@@ -89,24 +106,19 @@ impl Load {
             .set("topic.metadata.refresh.interval.ms", "2000")
             .create()
             .expect("a producer");
-        let (stop, acknowledged) = (Arc::default(), Arc::default());
-        let producing = produce(
-            producer,
-            topics,
-            traffic,
-            Arc::clone(&stop),
-            Arc::clone(&acknowledged),
-        );
+        let (order, orders) = watch::channel(Order::Produce);
+        let tally = Arc::default();
+        let producing = produce(producer, topics, traffic, orders, Arc::clone(&tally));
         Self {
-            stop,
-            acknowledged,
+            order,
+            tally,
             task: tokio::spawn(producing),
         }
     }
 
     /// How many attempts Kafka has acknowledged so far.
     pub fn acknowledged(&self) -> usize {
-        self.acknowledged.load(Ordering::Acquire)
+        self.tally.acknowledged.load(Ordering::Acquire)
     }
 
     /// Waits until this many more attempts are acknowledged.
@@ -121,9 +133,25 @@ impl Load {
         .await;
     }
 
+    /// Sends nothing more until [`Load::resume`], and waits until nothing is in flight.
+    pub async fn pause(&self) {
+        self.order.send_replace(Order::Pause);
+        eventually("nothing in flight", async || {
+            let paused = self.tally.paused.load(Ordering::Acquire);
+            paused.then_some(()).ok_or("some are in flight".to_owned())
+        })
+        .await;
+    }
+
+    /// Goes on producing.
+    pub fn resume(&self) {
+        self.tally.paused.store(false, Ordering::Release);
+        self.order.send_replace(Order::Produce);
+    }
+
     /// Stops, waits for what is in flight, and gives every attempt.
     pub async fn stop(self) -> Vec<Attempt> {
-        self.stop.store(true, Ordering::Release);
+        self.order.send_replace(Order::Stop);
         self.task.await.expect("the load ends")
     }
 }
@@ -132,21 +160,31 @@ async fn produce(
     producer: FutureProducer,
     topics: Vec<(String, u32)>,
     traffic: Traffic,
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
+    orders: watch::Receiver<Order>,
+    tally: Arc<Tally>,
 ) -> Vec<Attempt> {
     let mut random = StdRng::seed_from_u64(traffic.seed);
     let mut sequences: HashMap<(usize, u32), u64> = HashMap::new();
     let mut attempts = Vec::new();
     let mut in_flight = FuturesUnordered::new();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
-    while !stop.load(Ordering::Acquire) {
+    loop {
         tokio::select! {
             Some((index, outcome)) = in_flight.next(), if !in_flight.is_empty() => {
-                settle(&mut attempts, index, outcome, &acknowledged);
+                settle(&mut attempts, index, outcome, &tally);
                 continue;
             }
             _ = tick.tick() => {}
+        }
+        let order = *orders.borrow();
+        match order {
+            Order::Produce => {}
+            Order::Pause => {
+                let paused = in_flight.is_empty();
+                tally.paused.store(paused, Ordering::Release);
+                continue;
+            }
+            Order::Stop => break,
         }
         for _ in 0..(traffic.per_second / 50).max(1) {
             let at = random.random_range(0..topics.len());
@@ -174,14 +212,14 @@ async fn produce(
         }
     }
     while let Some((index, outcome)) = in_flight.next().await {
-        settle(&mut attempts, index, outcome, &acknowledged);
+        settle(&mut attempts, index, outcome, &tally);
     }
     attempts
 }
 
-fn settle(attempts: &mut [Attempt], index: usize, outcome: Outcome, acknowledged: &AtomicUsize) {
+fn settle(attempts: &mut [Attempt], index: usize, outcome: Outcome, tally: &Tally) {
     if matches!(outcome, Outcome::Acknowledged { .. }) {
-        acknowledged.fetch_add(1, Ordering::AcqRel);
+        tally.acknowledged.fetch_add(1, Ordering::AcqRel);
     }
     attempts[index].outcome = outcome;
 }

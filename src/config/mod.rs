@@ -157,7 +157,7 @@ impl Default for Audit {
             batch_records: 2_000,
             batch_bytes: 4 * 1024 * 1024,
             batch_wait_millis: 10,
-            writers: 2,
+            writers: 4,
             retention: Retention::Off,
         }
     }

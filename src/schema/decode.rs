@@ -28,6 +28,18 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What an event of the pipeline may take: its JSON grows with its bytes, so that a batch of
+    /// small bombs is bounded as a whole and not only each of them.
+    pub fn of_event(avro: &[u8]) -> Self {
+        let most = Self::default();
+        Self {
+            json_bytes: most.json_bytes.min(64 * 1024 + 32 * avro.len()),
+            ..most
+        }
+    }
+}
+
 /// One walk over the bytes of a value.
 pub(super) struct Decoder<'a> {
     nodes: &'a [Node],

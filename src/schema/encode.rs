@@ -52,13 +52,13 @@ enum Segment<'a> {
     Index(usize),
 }
 
-/// Encodes one event; see [`super::WriterSchema::encode`].
+/// Encodes one event and says how many values it holds; see [`super::WriterSchema::encode`].
 pub(super) fn event(
     nodes: &[Node],
     places: &[Place],
     event: &EventFields<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), Vec<FieldFault>> {
+) -> Result<usize, Vec<FieldFault>> {
     let start = out.len();
     let mut encoder = Encoder {
         nodes,
@@ -66,13 +66,14 @@ pub(super) fn event(
         path: Vec::new(),
         faults: Vec::new(),
         depth: Limits::default().depth,
+        values: places.len(),
     };
     for place in places {
         encoder.place(place, event);
     }
-    let (faults, out) = (encoder.faults, encoder.out);
+    let (faults, values, out) = (encoder.faults, encoder.values, encoder.out);
     if faults.is_empty() {
-        return Ok(());
+        return Ok(values);
     }
     out.truncate(start);
     Err(faults)
@@ -85,6 +86,8 @@ struct Encoder<'a> {
     faults: Vec<FieldFault>,
     /// Containers that may still be opened.
     depth: usize,
+    /// Values so far; those of defaults are counted by their bytes.
+    values: usize,
 }
 
 impl<'a> Encoder<'a> {
@@ -110,7 +113,7 @@ impl<'a> Encoder<'a> {
                 self.path.pop();
             }
             Role::Other(_) => match &place.default {
-                Some(default) => self.out.extend_from_slice(default),
+                Some(default) => self.default(default),
                 None => {
                     self.path.push(Segment::Name(&place.name));
                     let wanted = "a default in the schema, as the field is not the envelope's";
@@ -167,6 +170,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn value(&mut self, id: NodeId, value: &'a Value) {
+        self.values += 1;
         match (&self.nodes[id as usize], value) {
             (Node::Union(branches), _) => self.union(branches, value),
             (Node::Record(record), Value::Object(given)) => self.record(record, given),
@@ -204,7 +208,7 @@ impl<'a> Encoder<'a> {
                     used += 1;
                     self.within(Segment::Name(&input.name), field.node, value);
                 }
-                (None, Some(default)) => self.out.extend_from_slice(default),
+                (None, Some(default)) => self.default(default),
                 (None, None) => {
                     self.path.push(Segment::Name(&input.name));
                     let wanted = self.wanted(field.node);
@@ -237,6 +241,11 @@ impl<'a> Encoder<'a> {
             self.fault(wanted, found(value));
             self.path.pop();
         }
+    }
+
+    fn default(&mut self, avro: &[u8]) {
+        self.values += 1 + avro.len();
+        self.out.extend_from_slice(avro);
     }
 
     fn array(&mut self, items: NodeId, values: &'a [Value]) {

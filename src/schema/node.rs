@@ -60,6 +60,23 @@ pub(super) enum Node {
     Record(Box<Record>),
 }
 
+impl Node {
+    /// Bytes of JSON that one value of this type takes at most, beside those of its parts and 6
+    /// for each byte of its Avro form.
+    pub(super) fn json_bytes(&self) -> usize {
+        match self {
+            Self::Decimal { scale, .. } => scale + 4,
+            Self::Enum(symbols) => symbols.quoted.iter().map(|s| s.len()).max().unwrap_or(0),
+            Self::Record(record) => {
+                let keys = record.fields.iter().map(|field| field.key.len());
+                keys.max().unwrap_or(0) + 2
+            }
+            // A uuid, a time or a number.
+            _ => 40,
+        }
+    }
+}
+
 /// The symbols of an enum.
 #[derive(Debug)]
 pub(super) struct Symbols {

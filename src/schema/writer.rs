@@ -26,6 +26,8 @@ pub struct WriterSchema {
     declared_type: Option<Arc<str>>,
     derived_type: Arc<str>,
     nodes: Vec<Node>,
+    /// The most of [`Node::json_bytes`], with a key before it.
+    json_bytes_of_value: usize,
     /// The root's fields, or why they are not an envelope.
     envelope: Result<Box<[Place]>, String>,
 }
@@ -47,7 +49,9 @@ impl WriterSchema {
         let json: Value = serde_json::from_str(text)
             .map_err(|error| bad(format!("the schema is not JSON: {error}")))?;
         let compiled = compile(&json).map_err(|why| bad(format!("not an Avro schema: {why}")))?;
+        let widest = compiled.nodes.iter().map(Node::json_bytes).max();
         Ok(Self {
+            json_bytes_of_value: 2 * widest.unwrap_or(0),
             text: text.into(),
             fingerprint: Sha256::digest(text).into(),
             declared_type: declared_type(&json),
@@ -107,7 +111,7 @@ impl WriterSchema {
     }
 
     /// Appends one event as Avro bytes without framing. What is encoded can be decoded by this
-    /// schema within the default [`Limits::depth`].
+    /// schema within [`Limits::of_event`].
     ///
     /// # Errors
     /// Every field that does not fit (at most 100 are listed), with its JSON pointer; `out` is then
@@ -117,14 +121,28 @@ impl WriterSchema {
         event: &EventFields<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Vec<FieldFault>> {
-        let places = self.envelope.as_ref().map_err(|why| {
+        let whole = |expected: &str, found: String| {
             vec![FieldFault {
                 pointer: String::new(),
-                expected: "a schema that carries the envelope".into(),
-                found: why.clone(),
+                expected: expected.into(),
+                found,
             }]
-        })?;
-        encode::event(&self.nodes, places, event, out)
+        };
+        let envelope = self.envelope.as_ref();
+        let places =
+            envelope.map_err(|why| whole("a schema that carries the envelope", why.clone()))?;
+        let start = out.len();
+        let values = encode::event(&self.nodes, places, event, out)?;
+        // Nearly every event is seen to be within the limits without being decoded.
+        let avro = &out[start..];
+        let limits = Limits::of_event(avro);
+        if values * self.json_bytes_of_value + 6 * avro.len() > limits.json_bytes
+            && let Err(fault) = self.decode(&self.derived_type, avro, &limits)
+        {
+            out.truncate(start);
+            return Err(whole("an event that can be read again", fault.to_string()));
+        }
+        Ok(())
     }
 }
 

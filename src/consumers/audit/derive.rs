@@ -18,17 +18,9 @@ pub fn schema_id(value: Option<&[u8]>) -> Result<u32, Fault> {
 /// What is wrong with the value, as the quarantine stores it.
 pub fn derive(known: &Known, value: Option<&[u8]>) -> Result<Event, Fault> {
     let (_, avro) = split(value)?;
-    known.schema.decode(&known.event_type, avro, &limits(avro))
-}
-
-/// The JSON that a value may become grows with the value, so that a batch of small bombs is
-/// bounded as a whole and not only each of them.
-fn limits(avro: &[u8]) -> Limits {
-    let most = Limits::default();
-    Limits {
-        json_bytes: most.json_bytes.min(64 * 1024 + 32 * avro.len()),
-        ..most
-    }
+    known
+        .schema
+        .decode(&known.event_type, avro, &Limits::of_event(avro))
 }
 
 fn split(value: Option<&[u8]>) -> Result<(u32, &[u8]), Fault> {

@@ -275,3 +275,24 @@ fn what_is_too_deep_to_read_is_not_written() {
     assert_eq!(encode(65).unwrap_err().len(), 1);
     assert_eq!(encode(1000).unwrap_err().len(), 1);
 }
+
+#[test]
+fn what_would_be_too_large_to_read_is_not_written() {
+    let schema = envelope(r#"{"name":"n","type":{"type":"array","items":"null"}}"#);
+    let written = |nulls: usize| {
+        let data = json!({"n": vec![Json::Null; nulls]});
+        let mut bytes = b"before".to_vec();
+        let outcome = schema.encode(&with(&data), &mut bytes);
+        (outcome, bytes)
+    };
+    let (outcome, bytes) = written(13_000);
+    assert_eq!(outcome, Ok(()));
+    let avro = &bytes[6..];
+    let read = schema.decode(&"t".into(), avro, &Limits::of_event(avro));
+    assert!(read.expect("read").data.len() > 64_000);
+    let (outcome, bytes) = written(20_000);
+    let faults = outcome.expect_err("refused");
+    assert_eq!(faults[0].pointer, "");
+    assert!(faults[0].found.starts_with("too_large"), "{faults:?}");
+    assert_eq!(bytes, b"before");
+}

@@ -1,5 +1,10 @@
 use std::process::ExitCode;
 
+// Records are allocated on one thread and freed on another, where glibc's allocator waits and
+// keeps what was freed.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // In the tests' build only: elsewhere a stray FAILPOINTS must not matter.
     let _faults = fail::has_failpoints().then(fail::FailScenario::setup);

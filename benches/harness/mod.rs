@@ -9,6 +9,10 @@ pub mod pipeline;
 #[path = "../../tests/it/support/mod.rs"]
 pub mod support;
 
+// As the program has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The value in the middle, and the least and the greatest.
 pub fn median(values: &[f64]) -> (f64, f64, f64) {
     let mut sorted = values.to_vec();

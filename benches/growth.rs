@@ -12,6 +12,9 @@ use harness::pipeline::{Indexes, drop_log, empty_log, run, settle};
 use harness::support::Space;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 
+/// The mix tells eighteen months.
+const DAYS: i64 = 550;
+
 #[derive(Parser)]
 struct Args {
     /// Rows that the log holds beforehand
@@ -39,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
         empty.push(ran.rows_per_second);
         println!("empty: {} rows/s", number(ran.rows_per_second));
         if round == 2 {
-            grow(&log.pool, args.rows).await?;
+            grow(&log.pool, args.rows, records).await?;
             let full = again(&mut log, args.events).await?;
             let slower: Vec<f64> = full
                 .iter()
@@ -56,10 +59,10 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies rows to other topic ids until there are so many: their ids, companies, users and times
-/// lie as the mix has them. The indexes are made again at the end, which takes a fraction of the
+/// Copies rows to other topic ids and into the years before, until there are so many: companies,
+/// users and the distances of times are those of the mix, and the newest events are the last. The indexes are made again at the end, which takes a fraction of the
 /// time.
-async fn grow(pool: &PgPool, rows: i64) -> anyhow::Result<()> {
+async fn grow(pool: &PgPool, rows: i64, events: i64) -> anyhow::Result<()> {
     let indexes: Vec<(String, String)> = sqlx::query_as(
         "SELECT indexname, replace(indexdef, ' ON ONLY ', ' ON ') FROM pg_indexes
          WHERE tablename = 'event_log' AND indexname <> 'event_log_pkey'",
@@ -83,12 +86,13 @@ async fn grow(pool: &PgPool, rows: i64) -> anyhow::Result<()> {
             r#"INSERT INTO event_log (topic_id, partition, "offset", appended_at, topic, id, type, user_id,
                    company_id, "timestamp", data, metadata, key, headers, schema_id, schema_fingerprint, raw, record_hash)
                SELECT md5(topic_id::text || $1::text)::uuid, partition, "offset", appended_at, topic, gen_random_uuid(),
-                   type, user_id, company_id, "timestamp", data, metadata, key, headers, schema_id,
+                   type, user_id, company_id, "timestamp" - make_interval(days => $3), data, metadata, key, headers, schema_id,
                    schema_fingerprint, raw, record_hash
                FROM event_log LIMIT $2"#,
         )
         .bind(held)
         .bind((rows - held).min(held))
+        .bind(i32::try_from(DAYS * held / events)?)
         .execute(pool)
         .await?;
     }

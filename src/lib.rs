@@ -23,3 +23,4 @@ pub mod produce;
 pub mod schema;
 pub mod store;
 pub mod stream;
+mod tls;

@@ -97,8 +97,10 @@ pub(crate) fn prepare(
         format!("port={port}"),
         "unix_socket_directories=".to_owned(),
         "max_connections=400".to_owned(),
-        "shared_buffers=256MB".to_owned(),
-        "max_wal_size=2GB".to_owned(),
+        // Without fsync it is for tests, several at a time; with it, as a server is set up that
+        // is to be measured.
+        format!("shared_buffers={}", if fsync { "4GB" } else { "256MB" }),
+        format!("max_wal_size={}", if fsync { "8GB" } else { "2GB" }),
         format!("fsync={}", if fsync { "on" } else { "off" }),
         format!("full_page_writes={}", if fsync { "on" } else { "off" }),
         "log_checkpoints=off".to_owned(),

@@ -18,7 +18,8 @@ use tokio_util::task::TaskTracker;
 use crate::broker::{self, BrokerError};
 use crate::config::Config;
 use crate::consumers::audit::{self, AuditSink};
-use crate::http::{self, Health, ListenError};
+use crate::http::{self, Api, Health, ListenError};
+use crate::produce::PublishError;
 use crate::schema::{RegistryClient, RegistryError, SchemaCache, Tree, TreeError};
 use crate::store::{self, Pool, StoreError};
 use crate::stream::{Board, Group, run_sink};
@@ -45,6 +46,9 @@ pub enum ServeError {
     /// Kafka's settings are wrong.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The publisher's settings are wrong.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// The system refuses something.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -79,13 +83,18 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
         listen = %listener.local_addr()?, roles = ?roles, namespace = config.kafka.namespace,
         version = env!("CARGO_PKG_VERSION"), "serving"
     );
+    let api = if roles.contains(&Role::Api) {
+        Some(Api::new(config, pool.clone())?)
+    } else {
+        None
+    };
     let health = Health {
         pool,
         registry,
         boards,
     };
     let http_stop = CancellationToken::new();
-    let server = tokio::spawn(http::serve(listener, health, http_stop.clone()));
+    let server = tokio::spawn(http::serve(listener, health, api, http_stop.clone()));
     asked_to_stop.await;
     tracing::info!("stopping");
     stop.cancel();

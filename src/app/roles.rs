@@ -5,16 +5,19 @@
 pub enum Role {
     /// The audit consumer group.
     Audit,
+    /// The API under `/api`.
+    Api,
 }
 
 impl Role {
     /// Every role, in the order of the flow.
-    pub const ALL: [Self; 1] = [Self::Audit];
+    pub const ALL: [Self; 2] = [Self::Audit, Self::Api];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Api => "api",
         }
     }
 }

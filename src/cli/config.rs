@@ -44,6 +44,16 @@ fn show(context: &Context) -> anyhow::Result<()> {
         },
         "database": { "url": database, "max_connections": config.database.max_connections },
         "http": { "listen": config.http.listen },
+        "auth": {
+            "jwt_algorithm": config.auth.jwt_algorithm,
+            "jwt_secret": hidden(config.auth.jwt_secret.is_some()),
+            "jwks_url": config.auth.jwks_url,
+            "issuer": config.auth.issuer,
+            "audience": config.auth.audience,
+            "user_claim": config.auth.user_claim,
+            "company_claim": config.auth.company_claim,
+            "role_claim": config.auth.role_claim,
+        },
         "audit": {
             "batch_records": config.audit.batch_records,
             "batch_bytes": config.audit.batch_bytes,

@@ -16,7 +16,7 @@ use super::export::{Format, export};
 use super::indent::indent_json;
 use super::output::printable;
 use super::{Context, Exit, Output, print_listing};
-use crate::consumers::audit::read::{EventReader, ReadError};
+use crate::consumers::audit::read::{EventReader, Position, ReadError, positioned};
 use crate::event::{Event, TypeFilter, timestamp_text};
 use crate::store::events::{self, EventFilter, LoggedRecord};
 use crate::store::{self, Micros, PgPool};
@@ -98,7 +98,7 @@ impl From<FilterArgs> for EventFilter {
     }
 }
 
-fn parse_time(text: &str) -> Result<Micros, String> {
+pub(super) fn parse_time(text: &str) -> Result<Micros, String> {
     // A date is ten characters: jiff would also cut one out of a time without a zone.
     let day = || {
         let date = text.parse::<Date>().ok().filter(|_| text.len() == 10)?;
@@ -130,7 +130,7 @@ pub async fn run(args: EventsArgs, context: &Context) -> anyhow::Result<Exit> {
 async fn list(args: ListArgs, context: &Context, pool: &PgPool) -> anyhow::Result<Exit> {
     let filter = EventFilter::from(args.filter);
     say_if_never(&filter.types);
-    let mut reader = EventReader::new(pool.clone());
+    let reader = EventReader::new(pool.clone());
     let mut rows = Vec::new();
     let mut values = Vec::new();
     let mut exit = Exit::Done;
@@ -186,37 +186,6 @@ fn table_row(event: &Event, record: &LoggedRecord) -> Vec<String> {
 
 fn position_text(record: &LoggedRecord) -> String {
     format!("{}:{}:{}", record.topic, record.partition, record.offset)
-}
-
-/// Where a record stands in Kafka.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Position<'a> {
-    topic: &'a str,
-    topic_id: Uuid,
-    partition: i32,
-    offset: i64,
-}
-
-impl<'a> Position<'a> {
-    fn of(record: &'a LoggedRecord) -> Self {
-        Self {
-            topic: &record.topic,
-            topic_id: record.topic_id,
-            partition: record.partition,
-            offset: record.offset,
-        }
-    }
-}
-
-/// The event's JSON form with one more member, `position`.
-fn positioned(event: &Event, record: &LoggedRecord) -> serde_json::Result<Box<RawValue>> {
-    let mut text = event.to_json();
-    text.pop();
-    text.push_str(",\"position\":");
-    text.push_str(&serde_json::to_string(&Position::of(record))?);
-    text.push('}');
-    RawValue::from_string(text)
 }
 
 fn print_json<T: Serialize>(value: &T) -> anyhow::Result<()> {

@@ -41,7 +41,7 @@ pub async fn export(
     };
     let mut out = BufWriter::with_capacity(64 * 1024, out);
     let bar = progress_bar(None, "events");
-    let mut reader = EventReader::new(pool.clone());
+    let reader = EventReader::new(pool.clone());
     let mut rows = events::export(pool, filter).await?;
     if format == Format::Csv {
         write_csv(&mut out, &CSV_COLUMNS.map(Some))?;

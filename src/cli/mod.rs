@@ -8,6 +8,7 @@ mod confirm;
 mod events;
 mod export;
 mod indent;
+mod keys;
 mod migrate;
 mod output;
 mod publish;
@@ -56,6 +57,7 @@ enum Command {
         shell: clap_complete::Shell,
     },
     Schemas(schemas::Args),
+    Keys(keys::KeysArgs),
     /// Topics: make and mend them as declared, list them, settle a loss.
     #[command(subcommand)]
     Topics(topics::Args),
@@ -113,6 +115,7 @@ pub async fn run() -> anyhow::Result<Exit> {
         Command::Migrate(args) => migrate::run(args, &context).await,
         Command::Config(args) => config::run(args, &context),
         Command::Completions { .. } => Ok(Exit::Done),
+        Command::Keys(args) => keys::run(args, &context).await,
         Command::Schemas(args) => schemas::run(args, &context).await,
         Command::Topics(args) => topics::run(args, &context).await,
     };

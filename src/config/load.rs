@@ -115,6 +115,9 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => {}
         _ => return invalid("database.url: write postgres://user:password@host:port/name"),
     }
+    if let Some(fault) = config.auth.fault() {
+        return invalid(fault);
+    }
     let audit = &config.audit;
     for (key, value, low, high) in [
         ("audit.batch_records", audit.batch_records, 1, 100_000),

@@ -1,9 +1,11 @@
 //! Settings: defaults, then `sluice.toml`, then `SLUICE_SECTION__KEY`, then flags; parsed and
 //! validated whole before anything binds or connects.
 
+mod auth;
 mod load;
 mod retention;
 
+pub use auth::{Auth, JwtAlgorithm};
 pub use load::{ConfigError, load};
 pub use retention::Retention;
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub database: Database,
     /// The listener of health, metrics and API.
     pub http: Http,
+    /// Who may call the API.
+    pub auth: Auth,
     /// The audit group.
     pub audit: Audit,
     /// Logging.

@@ -1,10 +1,14 @@
 //! The HTTP server. The only place for `axum`.
 //!
-//! In: requests of probes and Prometheus. Out: `/livez`, `/readyz` and `/metrics`. Fails only
-//! where the address cannot be bound.
+//! In: requests of probes, Prometheus and the API's callers. Out: `/livez`, `/readyz`, `/metrics`,
+//! and `/api`. Fails only where the address cannot be bound.
 
+mod api;
+pub mod auth;
 mod health;
+mod problem;
 
+pub use api::Api;
 pub use health::Health;
 
 use std::net::SocketAddr;
@@ -33,17 +37,22 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
         .map_err(|source| ListenError { address, source })
 }
 
-/// Serves until `stop`; requests under way are answered.
+/// Serves until `stop`, with the API where this process has that role; requests under way are answered.
 ///
 /// # Errors
 /// Where the socket fails.
 pub async fn serve(
     listener: TcpListener,
     health: Health,
+    api: Option<Api>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let router = Router::new().merge(health::routes(health));
-    axum::serve(listener, router)
+    let mut router = Router::new().merge(health::routes(health));
+    if let Some(api) = api {
+        router = router.merge(api::routes(api));
+    }
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }

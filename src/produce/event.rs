@@ -72,6 +72,23 @@ impl NewEvent {
         self
     }
 
+    /// The company that was given.
+    pub fn company_id(&self) -> Option<&String> {
+        self.company.as_ref()
+    }
+
+    /// The user that was given.
+    pub fn user_id(&self) -> Option<&String> {
+        self.user.as_ref()
+    }
+
+    /// With this company and this user instead of those that were given.
+    pub fn owned_by(mut self, company: Option<String>, user: Option<String>) -> Self {
+        self.company = company;
+        self.user = user;
+        self
+    }
+
     /// Reads the JSON form, as events are exported: `type` and `data`, and where known `id`,
     /// `timestamp` (RFC 3339), `userId`, `companyId`, `metadata` and `key`.
     ///

@@ -138,6 +138,16 @@ impl Publisher {
     /// # Errors
     /// Where the schemas cannot be read, or no broker answers within ten seconds.
     pub async fn connect(config: &Config) -> Result<Self, PublishError> {
+        let publisher = Self::open(config)?;
+        publisher.producer.reach(CONNECT).await?;
+        Ok(publisher)
+    }
+
+    /// The same without waiting for a broker.
+    ///
+    /// # Errors
+    /// Where the schemas cannot be read, or a setting is not librdkafka's.
+    pub fn open(config: &Config) -> Result<Self, PublishError> {
         let catalog = Catalog::load(config)?;
         let destinations = catalog
             .types()
@@ -150,10 +160,8 @@ impl Publisher {
             catalog,
             destinations,
         };
-        let producer = Producer::open(&config.kafka)?;
-        producer.reach(CONNECT).await?;
         Ok(Self {
-            producer,
+            producer: Producer::open(&config.kafka)?,
             shared: Arc::new(shared),
         })
     }

@@ -75,8 +75,7 @@ impl RegistryClient {
         let _ = base.set_username("");
         let _ = base.set_password(None);
         base.set_query(None);
-        // One crypto provider serves TLS to the registry and to Postgres; the first to ask sets it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::tls::install_provider();
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)

@@ -2,7 +2,7 @@
 //!
 //! The rows carry the record as Kafka had it; what it says is derived from `raw` by the caller.
 
-use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::rows::{self, RowSize, Rows};
@@ -41,6 +41,10 @@ pub struct LoggedRecord {
     pub appended_at: Micros,
     /// When the row was written.
     pub recorded_at: Micros,
+    /// The event's id.
+    pub id: Uuid,
+    /// The event's own time.
+    pub timestamp: Micros,
     /// Event type.
     #[sqlx(rename = "type")]
     pub event_type: String,
@@ -68,7 +72,7 @@ impl RowSize for LoggedRecord {
 }
 
 const COLUMNS: &str = r#"SELECT topic_id, topic, partition, "offset", appended_at, recorded_at, type,
-    key, headers, schema_id, schema_fingerprint, raw, record_hash FROM event_log"#;
+    id, "timestamp", key, headers, schema_id, schema_fingerprint, raw, record_hash FROM event_log"#;
 
 /// The newest events that the filter selects, newest first.
 ///
@@ -107,14 +111,17 @@ pub async fn export(pool: &PgPool, filter: EventFilter) -> Result<Rows<LoggedRec
 ///
 /// # Errors
 /// Where Postgres is away.
-pub async fn by_id(pool: &PgPool, id: Uuid) -> Result<Vec<LoggedRecord>, StoreError> {
+pub async fn by_id(
+    database: impl PgExecutor<'_>,
+    id: Uuid,
+) -> Result<Vec<LoggedRecord>, StoreError> {
     let mut query = QueryBuilder::new(COLUMNS);
     query.push(" WHERE id = ").push_bind(id);
     query.push(r#" ORDER BY appended_at, topic_id, partition, "offset""#);
-    Ok(query.build_query_as().fetch_all(pool).await?)
+    Ok(query.build_query_as().fetch_all(database).await?)
 }
 
-fn select(filter: &EventFilter) -> QueryBuilder<Postgres> {
+pub(super) fn select(filter: &EventFilter) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new(COLUMNS);
     query.push(" WHERE true");
     if !filter.types.is_empty() {

@@ -4,6 +4,7 @@
 //! that means. A database future is never cancelled: run it to its end, also when its result is
 //! no longer wanted.
 
+pub mod api_keys;
 pub mod archived;
 pub mod archiving;
 mod error;
@@ -11,6 +12,7 @@ pub mod event_log;
 pub mod event_schemas;
 pub mod events;
 pub mod group_starts;
+pub mod history;
 mod micros;
 pub mod migrate;
 pub mod month_rows;
@@ -21,8 +23,10 @@ pub mod quarantine;
 pub mod quarantined;
 pub mod reconcile;
 mod rows;
+pub mod security_audit;
 pub mod topic_history;
 mod transaction;
+mod view;
 
 pub use error::StoreError;
 pub use micros::Micros;
@@ -32,3 +36,4 @@ pub use sqlx::PgPool;
 pub use transaction::{
     Connection, Pool, Transaction, begin, ping, release_savepoint, rollback_to_savepoint, savepoint,
 };
+pub use view::View;

@@ -125,7 +125,7 @@ async fn new_program_on_old_schema(before: &Path) {
     publish(&space, 0..20);
     space.wait_for_rows(20).await;
     // What needs the new tables says what to do, and changes nothing.
-    let refused = space.run(&["audit", "reconcile"]);
+    let refused = space.run(&["keys", "list"]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("run `sluice migrate`"), "{said}");

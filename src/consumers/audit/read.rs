@@ -2,7 +2,11 @@
 //! neither Kafka nor the registry.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::derive::derive;
 use crate::event::Event;
@@ -34,11 +38,52 @@ pub enum ReadError {
     },
 }
 
+/// Where a record stands in Kafka.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Position<'a> {
+    /// Topic name, namespace included.
+    pub topic: &'a str,
+    /// Kafka's id of the topic.
+    pub topic_id: Uuid,
+    /// Partition number.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+}
+
+impl<'a> Position<'a> {
+    /// Of a row.
+    pub fn of(record: &'a LoggedRecord) -> Self {
+        Self {
+            topic: &record.topic,
+            topic_id: record.topic_id,
+            partition: record.partition,
+            offset: record.offset,
+        }
+    }
+}
+
+/// The event's JSON form with one more member, `position`.
+///
+/// # Errors
+/// Where it cannot be written as JSON.
+pub fn positioned(event: &Event, record: &LoggedRecord) -> serde_json::Result<Box<RawValue>> {
+    let mut text = event.to_json();
+    text.pop();
+    text.push_str(",\"position\":");
+    text.push_str(&serde_json::to_string(&Position::of(record))?);
+    text.push('}');
+    RawValue::from_string(text)
+}
+
+type Schemas = HashMap<(Vec<u8>, String), Arc<Known>>;
+
 /// Reads events; remembers the schemas.
 #[derive(Debug)]
 pub struct EventReader {
     pool: PgPool,
-    schemas: HashMap<(Vec<u8>, String), Arc<Known>>,
+    schemas: RwLock<Schemas>,
 }
 
 impl EventReader {
@@ -46,7 +91,7 @@ impl EventReader {
     pub fn new(pool: PgPool) -> Self {
         Self {
             pool,
-            schemas: HashMap::new(),
+            schemas: RwLock::default(),
         }
     }
 
@@ -54,16 +99,21 @@ impl EventReader {
     ///
     /// # Errors
     /// Where Postgres is away, or somebody changed the row or its schema.
-    pub async fn event(&mut self, row: &LoggedRecord) -> Result<Event, ReadError> {
+    pub async fn event(&self, row: &LoggedRecord) -> Result<Event, ReadError> {
         let key = (row.schema_fingerprint.clone(), row.event_type.clone());
-        let known = match self.schemas.get(&key) {
-            Some(known) => known.clone(),
+        let remembered = {
+            let schemas = self.schemas.read().unwrap_or_else(PoisonError::into_inner);
+            schemas.get(&key).cloned()
+        };
+        let known = match remembered {
+            Some(known) => known,
             None => {
                 let known = Arc::new(self.known(row).await?);
-                if self.schemas.len() >= MAX_SCHEMAS {
-                    self.schemas.clear();
+                let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
+                if schemas.len() >= MAX_SCHEMAS {
+                    schemas.clear();
                 }
-                self.schemas.insert(key, known.clone());
+                schemas.insert(key, known.clone());
                 known
             }
         };

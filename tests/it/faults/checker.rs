@@ -59,6 +59,8 @@ pub enum Violation {
         key: String,
         from: u64,
         to: u64,
+        /// It was appended more than once, by the producer or the broker.
+        repeated: bool,
     },
     /// Offsets of a partition stand in the wrong order.
     Ahead { place: String, what: String },
@@ -85,9 +87,15 @@ impl fmt::Display for Violation {
                 key,
                 from,
                 to,
+                repeated,
             } => write!(
                 f,
-                "{wherein}: the sequence of {key} falls from {from} to {to}"
+                "{wherein}: the sequence of {key} falls from {from} to {to}{}",
+                if *repeated {
+                    ", which was appended twice"
+                } else {
+                    ""
+                }
             ),
             Self::Ahead { place, what } => write!(f, "{place}: {what}"),
         }
@@ -215,6 +223,12 @@ fn falls<'a>(
     facts: &Facts,
     broken: &mut Vec<Violation>,
 ) {
+    let mut copies: HashMap<(&str, &str, u64), usize> = HashMap::new();
+    for (at, held) in &facts.kafka {
+        *copies
+            .entry((&at.topic, &held.key, held.sequence))
+            .or_default() += 1;
+    }
     // A key changes its partition where partitions are added, and Kafka orders within one only.
     let mut last: HashMap<(&str, i32, &str), u64> = HashMap::new();
     for at in order {
@@ -229,6 +243,7 @@ fn falls<'a>(
                 key: held.key.clone(),
                 from: before,
                 to: held.sequence,
+                repeated: copies[&(at.topic.as_str(), held.key.as_str(), held.sequence)] > 1,
             });
         }
     }

@@ -1,0 +1,329 @@
+//! `POST /api/events`: publishing one event or a batch.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::query::Query;
+use super::{ACCEPTED, Api, OfApi};
+use crate::broker::DeliveryFailure;
+use crate::http::auth::Caller;
+use crate::http::problem::{Fault, Problem};
+use crate::produce::{NewEvent, PublishError, Receipt};
+
+/// The largest body, in bytes.
+pub(super) const MAX_BODY: usize = 8 << 20;
+/// The most events of a batch.
+const MAX_BATCH: usize = 1_000;
+/// The most faults that are listed.
+const MAX_FAULTS: usize = 100;
+
+/// An event to publish.
+#[derive(Serialize, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code, reason = "describes what NewEvent::from_json reads")]
+pub(super) struct EventToPublish {
+    /// A type of the catalogue (`GET /api/event-types`).
+    #[schema(rename = "type", example = "product.low_stock")]
+    event_type: String,
+    /// The data, as the type's schema wants it.
+    #[schema(value_type = Object, example = json!({
+        "productId": "p1", "productName": "Lamp", "currentStock": 3, "reorderPoint": 10
+    }))]
+    data: (),
+    /// Null, booleans, numbers and strings by name; `correlationId` ties events together.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<()>,
+    /// The record's key; events of one key keep their order. By default the aggregate's id.
+    key: Option<String>,
+    /// The event's id; a new one where it is not given. Give one to send the same event again.
+    id: Option<Uuid>,
+    /// When it happened (RFC 3339); now where it is not given.
+    timestamp: Option<String>,
+    /// The user who caused it. The holder of a token is always itself.
+    user_id: Option<String>,
+    /// The company; a caller of one company needs not name it.
+    company_id: Option<String>,
+}
+
+/// One event, or a batch of at most 1,000.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes the body")]
+pub(super) enum ToPublish {
+    One(EventToPublish),
+    Batch(Vec<EventToPublish>),
+}
+
+/// How to take a batch.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PublishQuery {
+    /// `true`: publish the events that are right, and list the others.
+    #[serde(default)]
+    #[param(example = "false")]
+    partial: Option<String>,
+}
+
+/// What became of the events.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Published {
+    /// The events that Kafka has, in the order of the batch.
+    events: Vec<PublishedEvent>,
+    /// With `partial=true`: those that were refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<Fault>,
+}
+
+/// An event that Kafka has acknowledged.
+#[derive(Serialize, ToSchema)]
+struct PublishedEvent {
+    id: Uuid,
+    topic: String,
+    partition: i32,
+    offset: i64,
+}
+
+impl From<Receipt> for PublishedEvent {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            id: receipt.id,
+            topic: receipt.topic.to_string(),
+            partition: receipt.partition,
+            offset: receipt.offset,
+        }
+    }
+}
+
+/// Publish events
+///
+/// One event or a batch. The answer comes when Kafka has acknowledged all of them. A batch of which
+/// an event does not fit is refused whole, unless `partial=true`.
+#[utoipa::path(
+    post, path = "/api/events", tag = "events",
+    params(PublishQuery),
+    request_body(content = ToPublish, content_type = "application/json"),
+    responses(
+        (status = 202, description = "Kafka has every event that is listed", body = Published),
+        (status = 400, description = "The request cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not publish this", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "More than 8 MiB or 1,000 events", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "An event does not fit its schema: each fault with its JSON pointer", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Kafka or the registry is away; `type` says whether the outcome is unknown", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn publish(
+    State(api): OfApi,
+    caller: Caller,
+    Query(query): Query<PublishQuery>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let partial = match query.partial.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::invalid_query("partial: true or false")),
+    };
+    // Who may not publish at all learns that first.
+    caller.publishes_as(None, None)?;
+    is_json(request.headers())?;
+    let room = reserve(&api, request.headers())?;
+    let body = Bytes::from_request(request, &())
+        .await
+        .map_err(|rejected| match rejected.status().as_u16() {
+            413 => Problem::too_large("the body is larger than 8 MiB"),
+            _ => Problem::bad_request(rejected.body_text()),
+        })?;
+    let (events, faults) = read(&caller, &body, |event| {
+        api.0.publisher.catalog().validate(event)
+    })?;
+    drop(body);
+    if !faults.is_empty() && (!partial || events.is_empty()) {
+        return Err(refused(faults));
+    }
+    let published = send(&api, events).await?;
+    drop(room);
+    let answer = Published {
+        events: published,
+        refused: faults,
+    };
+    Ok((ACCEPTED, axum::Json(answer)).into_response())
+}
+
+fn refused(mut faults: Vec<Fault>) -> Problem {
+    let count = faults.len();
+    faults.truncate(MAX_FAULTS);
+    Problem::invalid_event(format!("nothing was published; {count} faults")).with_errors(faults)
+}
+
+/// `application/json`, with any parameters.
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next());
+    match essence {
+        Some(essence) if essence.trim().eq_ignore_ascii_case("application/json") => Ok(()),
+        _ => Err(Problem::not_json("send Content-Type: application/json")),
+    }
+}
+
+/// Takes the body's part of the memory that all bodies have, until it is dropped.
+fn reserve(api: &Api, headers: &HeaderMap) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    // Without a length it may be as long as any.
+    let length = length.unwrap_or(MAX_BODY);
+    if length > MAX_BODY {
+        return Err(Problem::too_large("the body is larger than 8 MiB"));
+    }
+    let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
+    std::sync::Arc::clone(&api.0.bodies)
+        .try_acquire_many_owned(kib)
+        .map_err(|_| Problem::busy("too much is being published just now").retry_after(1))
+}
+
+/// The events of a body that are right, and the faults of the others.
+fn read(
+    caller: &Caller,
+    body: &[u8],
+    check: impl Fn(&NewEvent) -> Result<(), PublishError>,
+) -> Result<(Vec<NewEvent>, Vec<Fault>), Problem> {
+    let is_batch = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
+    let parts: Vec<&RawValue> = if is_batch {
+        serde_json::from_slice(body)
+    } else {
+        serde_json::from_slice(body).map(|one| vec![one])
+    }
+    .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))?;
+    if parts.len() > MAX_BATCH {
+        let sent = parts.len();
+        return Err(Problem::too_large(format!(
+            "{sent} events, at most {MAX_BATCH} at once"
+        )));
+    }
+    let (mut events, mut faults) = (Vec::with_capacity(parts.len()), Vec::new());
+    for (index, part) in parts.iter().enumerate() {
+        let at = is_batch.then_some(index);
+        let read = NewEvent::from_json(part.get().as_bytes())
+            .and_then(|event| check(&event).map(|()| event));
+        match read {
+            Ok(event) => events.push(owned(caller, event)?),
+            Err(error) => faults.extend(faults_of(error, at)?),
+        }
+    }
+    Ok((events, faults))
+}
+
+/// The event as this caller may publish it.
+fn owned(caller: &Caller, event: NewEvent) -> Result<NewEvent, Problem> {
+    let (company, user) = (event.company_id().cloned(), event.user_id().cloned());
+    let (company, user) = caller.publishes_as(company, user)?;
+    Ok(event.owned_by(company, user))
+}
+
+fn faults_of(error: PublishError, at: Option<usize>) -> Result<Vec<Fault>, Problem> {
+    match error {
+        PublishError::Invalid { faults } => Ok(faults
+            .into_iter()
+            .map(|fault| Fault::of_field(fault, at))
+            .collect()),
+        PublishError::UnknownType {
+            event_type,
+            nearest,
+        } => Ok(vec![Fault {
+            pointer: at.map_or("/type".to_owned(), |index| format!("/{index}/type")),
+            expected: match nearest {
+                Some(known) => format!("a known type; did you mean '{known}'?"),
+                None => "a known type; GET /api/event-types lists them".to_owned(),
+            },
+            found: event_type,
+        }]),
+        other => Err(of_failure(&other)),
+    }
+}
+
+/// Sends every event and waits for all outcomes.
+async fn send(api: &Api, events: Vec<NewEvent>) -> Result<Vec<PublishedEvent>, Problem> {
+    let mut pending = Vec::with_capacity(events.len());
+    let mut failure = None;
+    for event in events {
+        match api.0.publisher.send(event).await {
+            Ok(delivery) => pending.push(delivery),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    let mut published = Vec::with_capacity(pending.len());
+    for outcome in join_all(pending).await {
+        match outcome {
+            Ok(receipt) => published.push(receipt.into()),
+            // Not knowing is worse than not having been sent.
+            Err(error) if is_unknown(&error) => failure = Some(error),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let Some(error) = failure else {
+        return Ok(published);
+    };
+    let problem = of_failure(&error);
+    if published.is_empty() {
+        return Err(problem);
+    }
+    let ids: Vec<String> = published.iter().map(|event| event.id.to_string()).collect();
+    Err(Problem::outcome_unknown(format!(
+        "{error}; Kafka has {} events of the batch: {}. Send the batch again with the same ids, so \
+         that a receiver can tell a repeat",
+        ids.len(),
+        ids.join(", ")
+    ))
+    .retry_after(5))
+}
+
+fn is_unknown(error: &PublishError) -> bool {
+    matches!(
+        error,
+        PublishError::Delivery {
+            failure: DeliveryFailure::Unknown(_),
+            ..
+        }
+    )
+}
+
+fn of_failure(error: &PublishError) -> Problem {
+    tracing::warn!(%error, "events were not published");
+    match error {
+        PublishError::Delivery {
+            failure: DeliveryFailure::Unknown(why),
+            ..
+        } => Problem::outcome_unknown(format!(
+            "{why}; the events may be in Kafka or not. Send them again with the same ids, so that a \
+             receiver can tell a repeat"
+        ))
+        .retry_after(5),
+        PublishError::Delivery {
+            failure: DeliveryFailure::Refused(why),
+            ..
+        } => Problem::too_large(format!("Kafka does not take the event: {why}")),
+        PublishError::Schema { .. } | PublishError::Schemas(_) => {
+            Problem::internal("the schema cannot be used; the log of the service says why")
+        }
+        _ => Problem::unavailable(
+            "nothing was published: Kafka or the schema registry is away, or the topic or schema is \
+             not there yet",
+        )
+        .retry_after(5),
+    }
+}

@@ -1,0 +1,542 @@
+//! `GET /api/events`: what happened, as far as the caller may see it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::query::Query;
+use super::{Api, OfApi};
+use crate::broker;
+use crate::consumers::audit::read::{Position, positioned};
+use crate::event::{MAX_INDEXED_TEXT, TypeFilter, timestamp_text};
+use crate::http::auth::Caller;
+use crate::http::problem::{Fault, Problem};
+use crate::store::events::{EventFilter, LoggedRecord};
+use crate::store::history::{self, Direction, Page, Place, Search};
+use crate::store::{Micros, event_schemas};
+
+/// The most types that one query names.
+const MAX_TYPES: usize = 50;
+/// Events of a page where nothing is asked.
+const DEFAULT_LIMIT: i64 = 50;
+/// Events of a page, at most.
+const MAX_LIMIT: i64 = 500;
+/// The longest range for what no index helps to find.
+const MAX_SEARCH_MICROS: i64 = 31 * 86_400 * 1_000_000;
+/// The longest that such a query may take, in milliseconds.
+const SEARCH_TIMEOUT: u32 = 2_000;
+/// The longest that any other query may take, in milliseconds.
+const TIMEOUT: u32 = 10_000;
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HistoryQuery {
+    /// A type (`order.created`), a domain (`order.*`) or `*` for all but `system.*`; repeatable.
+    #[serde(default, rename = "type")]
+    #[param(example = json!(["order.*"]))]
+    types: Vec<String>,
+    /// Events caused by this user.
+    user_id: Option<String>,
+    /// Events of this company; only an admin may name another than its own.
+    company_id: Option<String>,
+    /// Events with this record key. Wants a range of at most 31 days.
+    key: Option<String>,
+    /// Events with this id.
+    #[param(format = Uuid)]
+    id: Option<String>,
+    /// Events with this `metadata.correlationId`. Wants a range of at most 31 days.
+    correlation_id: Option<String>,
+    /// Events with this text somewhere in their data. Wants a range of at most 31 days.
+    text: Option<String>,
+    /// Events that happened at or after this time (RFC 3339, or a date in UTC).
+    #[param(example = "2026-01-01")]
+    start_date: Option<String>,
+    /// Events that happened before this time.
+    #[param(example = "2026-02-01T00:00:00Z")]
+    end_date: Option<String>,
+    /// `newest` first (the default) or `oldest` first.
+    #[param(example = "newest")]
+    order: Option<String>,
+    /// Events of a page, 1 to 500; 50 by default.
+    #[param(value_type = Option<u16>, example = 50)]
+    limit: Option<String>,
+    /// `next` of the page before, with the same parameters.
+    cursor: Option<String>,
+}
+
+/// An event.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code, reason = "describes Event::to_json")]
+pub(super) struct EventForm {
+    id: Uuid,
+    #[schema(rename = "type", example = "order.created")]
+    event_type: String,
+    /// When it happened (RFC 3339, microseconds).
+    #[schema(example = "2026-01-31T12:00:00.000000Z")]
+    timestamp: String,
+    user_id: Option<String>,
+    company_id: Option<String>,
+    /// As the type's schema says (`GET /api/event-types/{type}`).
+    #[schema(value_type = Object)]
+    data: (),
+    #[schema(value_type = Object)]
+    metadata: (),
+    /// Where its record stands in Kafka.
+    position: Option<PositionForm>,
+}
+
+/// Where a record stands in Kafka.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code, reason = "describes Position")]
+pub(super) struct PositionForm {
+    topic: String,
+    topic_id: Uuid,
+    partition: i32,
+    offset: i64,
+}
+
+/// A page of events.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventPage {
+    #[schema(value_type = Vec<EventForm>)]
+    events: Vec<Box<RawValue>>,
+    /// The cursor of the next page; none where this is the last one.
+    next: Option<String>,
+}
+
+/// List events
+///
+/// A page of the caller's history, newest first. Pages stay right while events arrive: `next` names
+/// the place after the last event and not a number of events.
+#[utoipa::path(
+    get, path = "/api/events", tag = "events",
+    params(HistoryQuery),
+    responses(
+        (status = 200, description = "A page of events", body = EventPage),
+        (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not read this", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter cannot be used, or the query took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn list(
+    State(api): OfApi,
+    caller: Caller,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<EventPage>, Problem> {
+    let view = caller.view(query.company_id.as_deref())?;
+    let mut page = query.page()?;
+    // Said again though the view sees nothing else, so that the index is used.
+    page.filter.company = view.company().map(str::to_owned);
+    let wanted = page.limit;
+    // One more, to know whether there is a next page.
+    page.limit += 1;
+    let mut rows = history::page(&api.0.pool, &view, &page).await?;
+    let more = rows.len() as i64 > wanted;
+    rows.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+    let next = rows
+        .last()
+        .filter(|_| more)
+        .map(|last| write_cursor(page.direction, &place_of(last)));
+    let mut events = Vec::with_capacity(rows.len());
+    for row in &rows {
+        events.push(shown(&api, row).await?);
+    }
+    Ok(Json(EventPage { events, next }))
+}
+
+async fn shown(api: &Api, row: &LoggedRecord) -> Result<Box<RawValue>, Problem> {
+    let event = api.0.reader.event(row).await?;
+    positioned(&event, row).map_err(|error| {
+        tracing::error!(%error, "an event is not JSON");
+        Problem::internal("an event cannot be shown")
+    })
+}
+
+/// An event and where it was recorded.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OneEvent {
+    /// As the first record of this id has it.
+    #[schema(value_type = EventForm)]
+    event: Box<RawValue>,
+    /// Every record with this id, in the order in which Kafka appended them.
+    records: Vec<RecordForm>,
+}
+
+/// One record that carries the event's id.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RecordForm {
+    #[schema(value_type = PositionForm)]
+    position: serde_json::Value,
+    appended_at: String,
+    recorded_at: String,
+    /// SHA-256 over key, value, headers and append time.
+    record_hash: String,
+}
+
+/// Show an event
+///
+/// The event as its first record has it, and all positions at which its id was recorded.
+#[utoipa::path(
+    get, path = "/api/events/{id}", tag = "events",
+    params(("id" = Uuid, Path, description = "The event's id")),
+    responses(
+        (status = 200, description = "The event", body = OneEvent),
+        (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn show(
+    State(api): OfApi,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<OneEvent>, Problem> {
+    let rows = of_id(&api, &caller, &id).await?;
+    let first = rows.first().ok_or_else(unknown_id)?;
+    Ok(Json(OneEvent {
+        event: shown(&api, first).await?,
+        records: rows
+            .iter()
+            .map(|row| RecordForm {
+                position: serde_json::to_value(Position::of(row)).unwrap_or_default(),
+                appended_at: timestamp_text(row.appended_at.0),
+                recorded_at: timestamp_text(row.recorded_at.0),
+                record_hash: hex::encode(&row.record_hash),
+            })
+            .collect(),
+    }))
+}
+
+/// The bytes of a record, as Kafka had them.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawRecord {
+    #[schema(value_type = PositionForm)]
+    position: serde_json::Value,
+    /// Base64.
+    key: Option<String>,
+    headers: Vec<RawHeader>,
+    /// Base64; 0x00, the schema's id in four bytes, and Avro.
+    value: String,
+    /// The registry's id of the writer's schema.
+    schema_id: i32,
+    /// The writer's schema.
+    #[schema(value_type = Object)]
+    schema: Box<RawValue>,
+    record_hash: String,
+}
+
+/// A header of a record.
+#[derive(Serialize, ToSchema)]
+struct RawHeader {
+    name: String,
+    /// Base64.
+    value: Option<String>,
+}
+
+/// Show an event's bytes
+///
+/// The first record of this id, byte for byte, with the schema that it was written by: enough to
+/// check its hash without Sluice.
+#[utoipa::path(
+    get, path = "/api/events/{id}/raw", tag = "events",
+    params(("id" = Uuid, Path, description = "The event's id")),
+    responses(
+        (status = 200, description = "The record", body = RawRecord),
+        (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn raw(
+    State(api): OfApi,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let mut rows = of_id(&api, &caller, &id).await?;
+    rows.truncate(1);
+    let row = rows.pop().ok_or_else(unknown_id)?;
+    let text = event_schemas::text(&api.0.pool, &row.schema_fingerprint).await?;
+    let schema = text.and_then(|text| RawValue::from_string(text).ok());
+    let schema = schema.ok_or_else(|| {
+        Problem::internal(
+            "the event's schema is not in the database; `sluice audit reconcile` says more",
+        )
+    })?;
+    let headers = broker::Headers(row.headers.clone());
+    let record = RawRecord {
+        position: serde_json::to_value(Position::of(&row)).unwrap_or_default(),
+        key: row.key.as_deref().map(|key| STANDARD.encode(key)),
+        headers: headers
+            .iter()
+            .map(|(name, value)| RawHeader {
+                name: String::from_utf8_lossy(name).into_owned(),
+                value: value.map(|bytes| STANDARD.encode(bytes)),
+            })
+            .collect(),
+        value: STANDARD.encode(&row.raw),
+        schema_id: row.schema_id,
+        schema,
+        record_hash: hex::encode(&row.record_hash),
+    };
+    let unchanging = [(header::CACHE_CONTROL, "private, max-age=3600")];
+    Ok((unchanging, Json(record)).into_response())
+}
+
+async fn of_id(api: &Api, caller: &Caller, id: &str) -> Result<Vec<LoggedRecord>, Problem> {
+    let view = caller.view(None)?;
+    // What is no id is the id of nothing.
+    let id = Uuid::try_parse(id).map_err(|_| unknown_id())?;
+    Ok(history::by_id(&api.0.pool, &view, id, TIMEOUT).await?)
+}
+
+fn unknown_id() -> Problem {
+    Problem::not_found("there is no event of this id, or it is not recorded yet")
+}
+
+impl HistoryQuery {
+    /// The page that is asked for, or every fault of the parameters.
+    fn page(&self) -> Result<Page, Problem> {
+        let mut faults = Vec::new();
+        let filter = EventFilter {
+            types: self.types(&mut faults),
+            user: text(&mut faults, "userId", &self.user_id),
+            company: None,
+            id: parsed(&mut faults, "id", &self.id, "a UUID", |text| {
+                Uuid::try_parse(text).ok()
+            }),
+            from: time(&mut faults, "startDate", &self.start_date),
+            to: time(&mut faults, "endDate", &self.end_date),
+        };
+        let _ = text(&mut faults, "companyId", &self.company_id);
+        let search = Search {
+            key: text(&mut faults, "key", &self.key),
+            correlation_id: text(&mut faults, "correlationId", &self.correlation_id),
+            text: text(&mut faults, "text", &self.text),
+        };
+        let searches = [
+            ("key", search.key.is_some()),
+            ("correlationId", search.correlation_id.is_some()),
+            ("text", search.text.is_some()),
+        ];
+        let searched = searches.iter().find(|(_, given)| *given);
+        if let Some((name, _)) = searched {
+            check_range(&mut faults, name, &filter);
+        }
+        let direction = parsed(
+            &mut faults,
+            "order",
+            &self.order,
+            "newest or oldest",
+            |text| match text {
+                "newest" => Some(Direction::Descending),
+                "oldest" => Some(Direction::Ascending),
+                _ => None,
+            },
+        );
+        let direction = direction.unwrap_or(Direction::Descending);
+        let limit = parsed(
+            &mut faults,
+            "limit",
+            &self.limit,
+            "a number from 1 to 500",
+            |text| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n)),
+        );
+        let wanted = "`next` of a page with the same parameters";
+        let after = parsed(&mut faults, "cursor", &self.cursor, wanted, |text| {
+            read_cursor(direction, text)
+        });
+        if !faults.is_empty() {
+            let detail = format!("{}: expected {}", faults[0].pointer, faults[0].expected);
+            return Err(Problem::invalid_query(detail).with_errors(faults));
+        }
+        Ok(Page {
+            filter,
+            timeout_millis: if searched.is_some() {
+                SEARCH_TIMEOUT
+            } else {
+                TIMEOUT
+            },
+            search,
+            direction,
+            after,
+            limit: limit.unwrap_or(DEFAULT_LIMIT),
+        })
+    }
+
+    fn types(&self, faults: &mut Vec<Fault>) -> Vec<TypeFilter> {
+        if self.types.len() > MAX_TYPES {
+            let expected = format!("at most {MAX_TYPES} types");
+            faults.push(fault("type", &expected, &self.types.len().to_string()));
+            return Vec::new();
+        }
+        let mut types = Vec::with_capacity(self.types.len());
+        for pattern in &self.types {
+            match TypeFilter::parse(pattern) {
+                Ok(filter) => types.push(filter),
+                Err(_) => {
+                    let expected = "a type such as order.created, a domain such as order.*, or *";
+                    faults.push(fault("type", expected, pattern));
+                }
+            }
+        }
+        types
+    }
+}
+
+fn fault(name: &str, expected: &str, found: &str) -> Fault {
+    Fault {
+        pointer: name.to_owned(),
+        expected: expected.to_owned(),
+        found: found.chars().take(100).collect(),
+    }
+}
+
+fn parsed<T>(
+    faults: &mut Vec<Fault>,
+    name: &str,
+    given: &Option<String>,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    let given = given.as_deref()?;
+    let value = parse(given);
+    if value.is_none() {
+        faults.push(fault(name, expected, given));
+    }
+    value
+}
+
+fn text(faults: &mut Vec<Fault>, name: &str, given: &Option<String>) -> Option<String> {
+    let expected = "1 to 512 bytes of text without U+0000";
+    parsed(faults, name, given, expected, |text| {
+        ((1..=MAX_INDEXED_TEXT).contains(&text.len()) && !text.contains('\0'))
+            .then(|| text.to_owned())
+    })
+}
+
+fn time(faults: &mut Vec<Fault>, name: &str, given: &Option<String>) -> Option<Micros> {
+    let expected = "a time as RFC 3339, such as 2026-01-31T12:00:00Z, or a date";
+    parsed(faults, name, given, expected, |text| {
+        let day = || {
+            let date = text.parse::<Date>().ok().filter(|_| text.len() == 10)?;
+            Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
+        };
+        let instant = text.parse::<Timestamp>().ok().or_else(day)?;
+        Some(Micros(instant.as_microsecond()))
+    })
+}
+
+fn check_range(faults: &mut Vec<Fault>, name: &str, filter: &EventFilter) {
+    let range = filter.from.zip(filter.to).map(|(from, to)| to.0 - from.0);
+    if range.is_none_or(|micros| micros > MAX_SEARCH_MICROS) {
+        faults.push(fault(
+            name,
+            "startDate and endDate at most 31 days apart, for no index helps to find it",
+            "a longer or open range",
+        ));
+    }
+}
+
+fn place_of(row: &LoggedRecord) -> Place {
+    Place {
+        timestamp: row.timestamp,
+        id: row.id,
+        topic_id: row.topic_id,
+        partition: row.partition,
+        offset: row.offset,
+    }
+}
+
+/// Bytes of a cursor: its version and direction, then the place.
+const CURSOR: usize = 1 + 8 + 16 + 16 + 4 + 8;
+
+fn mark(direction: Direction) -> u8 {
+    match direction {
+        Direction::Descending => 0x10,
+        Direction::Ascending => 0x11,
+    }
+}
+
+fn write_cursor(direction: Direction, place: &Place) -> String {
+    let mut bytes = Vec::with_capacity(CURSOR);
+    bytes.push(mark(direction));
+    bytes.extend_from_slice(&place.timestamp.0.to_be_bytes());
+    bytes.extend_from_slice(place.id.as_bytes());
+    bytes.extend_from_slice(place.topic_id.as_bytes());
+    bytes.extend_from_slice(&place.partition.to_be_bytes());
+    bytes.extend_from_slice(&place.offset.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn read_cursor(direction: Direction, text: &str) -> Option<Place> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let bytes: [u8; CURSOR] = bytes.try_into().ok()?;
+    let (marked, rest) = bytes.split_first()?;
+    let (timestamp, rest) = rest.split_first_chunk()?;
+    let (id, rest) = rest.split_first_chunk()?;
+    let (topic_id, rest) = rest.split_first_chunk()?;
+    let (partition, rest) = rest.split_first_chunk()?;
+    let (offset, _) = rest.split_first_chunk()?;
+    (*marked == mark(direction)).then(|| Place {
+        timestamp: Micros(i64::from_be_bytes(*timestamp)),
+        id: Uuid::from_bytes(*id),
+        topic_id: Uuid::from_bytes(*topic_id),
+        partition: i32::from_be_bytes(*partition),
+        offset: i64::from_be_bytes(*offset),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_names_its_place(
+            at in any::<i64>(), id in any::<u128>(), topic in any::<u128>(),
+            partition in any::<i32>(), offset in any::<i64>(), ascending in any::<bool>(),
+        ) {
+            let place = Place {
+                timestamp: Micros(at), id: Uuid::from_u128(id), topic_id: Uuid::from_u128(topic),
+                partition, offset,
+            };
+            let (direction, other) = if ascending {
+                (Direction::Ascending, Direction::Descending)
+            } else {
+                (Direction::Descending, Direction::Ascending)
+            };
+            let text = write_cursor(direction, &place);
+            prop_assert_eq!(read_cursor(direction, &text), Some(place));
+            prop_assert_eq!(read_cursor(other, &text), None);
+        }
+
+        #[test]
+        fn other_text_is_no_cursor(text in "[A-Za-z0-9_-]{0,80}") {
+            let read = read_cursor(Direction::Descending, &text);
+            prop_assert!(read.is_none_or(|place| write_cursor(Direction::Descending, &place) == text));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The API under `/api`. In: requests of a known [`Caller`]. Out: JSON, or a problem document.
+
+mod catalog;
+mod events;
+mod history;
+mod openapi;
+mod query;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, http::HeaderValue, http::header};
+use tokio::sync::Semaphore;
+
+use super::auth::{Authenticator, Caller};
+use super::problem::Problem;
+use crate::config::Config;
+use crate::consumers::audit::read::{EventReader, ReadError};
+use crate::produce::{PublishError, Publisher};
+use crate::schema::Tree;
+use crate::store::{Pool, StoreError};
+
+/// Bytes of all bodies that may be under way in `POST /api/events`, in KiB.
+const BODIES_KIB: usize = 64 * 1024;
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+struct Shared {
+    pool: Pool,
+    authenticator: Authenticator,
+    publisher: Publisher,
+    reader: EventReader,
+    tree: Arc<Tree>,
+    /// The prefix of topics and subjects.
+    namespace: String,
+    bodies: Arc<Semaphore>,
+}
+
+impl Api {
+    /// By the settings; connects to nothing yet.
+    ///
+    /// # Errors
+    /// Where the settings of Kafka or the registry are wrong, or the schemas cannot be read.
+    pub fn new(config: &Config, pool: Pool) -> Result<Self, PublishError> {
+        Ok(Self(Arc::new(Shared {
+            authenticator: Authenticator::new(pool.clone(), &config.auth),
+            publisher: Publisher::open(config)?,
+            reader: EventReader::new(pool.clone()),
+            tree: Arc::new(Tree::load(&config.registry)?),
+            namespace: config.kafka.namespace.clone(),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            pool,
+        })))
+    }
+}
+
+/// The routes, with the document that describes them.
+pub(super) fn routes(api: Api) -> Router {
+    let (routes, document) = openapi::described();
+    let document = Arc::new(document);
+    let served = Arc::clone(&document);
+    routes
+        .route(
+            "/api/openapi.json",
+            axum::routing::get(move || async move { axum::Json(served).into_response() }),
+        )
+        .with_state(api)
+        .merge(
+            utoipa_swagger_ui::SwaggerUi::new("/api/docs")
+                .config(utoipa_swagger_ui::Config::from("/api/openapi.json")),
+        )
+        .fallback(|| async { Problem::not_found("there is no such route; /api/docs lists them") })
+        .method_not_allowed_fallback(|| async {
+            Problem::method_not_allowed("see /api/docs for what the route takes")
+        })
+        .layer(middleware::from_fn(to_its_end))
+        .layer(middleware::from_fn(guarded))
+}
+
+/// Runs a request to its end though the client may be gone, for a database future is never
+/// cancelled; a panic becomes a problem and ends nothing else.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    tokio::spawn(next.run(request))
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "a request ended in a panic");
+            Problem::internal("the request failed; the log of the service says why").into_response()
+        })
+}
+
+/// Headers by which a browser keeps what it got to itself.
+async fn guarded(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+impl<S> FromRequestParts<S> for Caller
+where
+    Api: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let api = Api::from_ref(state);
+        let from = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
+        api.0.authenticator.caller(&parts.headers, from).await
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.sqlstate().as_deref() == Some("57014") {
+            return Self::query_too_slow(
+                "the query was ended after its time; ask for a shorter range of time, a type or a user",
+            );
+        }
+        tracing::warn!(%error, "a request met the database");
+        if error.class().is_transient() {
+            Self::unavailable("the database is away or its schema is older than this program")
+                .retry_after(2)
+        } else {
+            Self::internal("the database refused a statement; the log of the service says which")
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error.into(),
+            damaged => {
+                tracing::error!(error = %damaged, "a row cannot be shown");
+                Self::internal("a row of the log is damaged; `sluice audit reconcile` finds it")
+            }
+        }
+    }
+}
+
+/// The state of the routes.
+type OfApi = State<Api>;
+
+/// The status of a healthy answer to a request that was accepted.
+const ACCEPTED: StatusCode = StatusCode::ACCEPTED;

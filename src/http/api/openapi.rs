@@ -1,0 +1,49 @@
+//! The OpenAPI 3.1 document, out of the handlers themselves.
+
+use axum::extract::DefaultBodyLimit;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Api, catalog, events, history};
+use crate::http::problem::Problem;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sluice",
+        description = "Publish events, and read what happened.\n\nCallers send \
+            `Authorization: Bearer …` with an API key (`sluice keys create`) or a token of the identity \
+            provider. Every error is a problem document (RFC 9457) whose `type` does not change \
+            between releases.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact(),
+    ),
+    components(schemas(Problem, history::EventForm)),
+    tags(
+        (name = "events", description = "Publishing and history"),
+        (name = "event types", description = "What can happen"),
+    )
+)]
+struct Document;
+
+/// The routes and the document that describes them.
+pub(super) fn described() -> (axum::Router<Api>, utoipa::openapi::OpenApi) {
+    let (routes, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(history::list, events::publish))
+        .routes(routes!(history::show))
+        .routes(routes!(history::raw))
+        .routes(routes!(catalog::list))
+        .routes(routes!(catalog::show))
+        .split_for_parts();
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("bearer", bearer);
+    (
+        routes.layer(DefaultBodyLimit::max(events::MAX_BODY)),
+        document,
+    )
+}

@@ -1,0 +1,288 @@
+//! Who calls, and what that allows. Handlers take a [`Caller`] and nothing else says who asks, so
+//! that a query cannot be built without one.
+
+use crate::http::problem::Problem;
+use crate::store::View;
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Read the events of its company.
+    EventsRead,
+    /// Read the events of any company.
+    EventsReadAny,
+    /// Publish events of its company.
+    EventsPublish,
+    /// Publish events of any company.
+    EventsPublishAny,
+}
+
+impl Scope {
+    /// Every scope that a key can have.
+    pub const ALL: [Self; 4] = [
+        Self::EventsRead,
+        Self::EventsReadAny,
+        Self::EventsPublish,
+        Self::EventsPublishAny,
+    ];
+
+    /// Its name in lists, requests and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EventsRead => "events:read",
+            Self::EventsReadAny => "events:read:any",
+            Self::EventsPublish => "events:publish",
+            Self::EventsPublishAny => "events:publish:any",
+        }
+    }
+
+    /// Whether it reaches beyond one company, so that only a key of the platform may have it.
+    pub fn is_platforms(self) -> bool {
+        matches!(self, Self::EventsReadAny | Self::EventsPublishAny)
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.name() == text)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|scope| scope.name()).collect();
+                format!("no such scope; the scopes are: {}", known.join(", "))
+            })
+    }
+}
+
+/// What a token's holder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Somebody of a company.
+    Member,
+    /// Who administers a company.
+    CompanyAdmin,
+    /// Who operates the platform.
+    Admin,
+}
+
+impl Role {
+    /// By the name in a token.
+    pub fn of(name: &str) -> Option<Self> {
+        match name {
+            "member" => Some(Self::Member),
+            "company_admin" => Some(Self::CompanyAdmin),
+            "admin" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+
+    fn scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Member => &[Scope::EventsRead],
+            Self::CompanyAdmin => &[Scope::EventsRead, Scope::EventsPublish],
+            Self::Admin => &[
+                Scope::EventsRead,
+                Scope::EventsReadAny,
+                Scope::EventsPublish,
+                Scope::EventsPublishAny,
+            ],
+        }
+    }
+}
+
+/// How a caller proved who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Identity {
+    Key { prefix: String },
+    Person { user: String, role: Role },
+}
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    identity: Identity,
+    company: Option<String>,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// The holder of an API key.
+    pub fn key(prefix: &str, company: Option<String>, scopes: Vec<Scope>) -> Self {
+        Self {
+            identity: Identity::Key {
+                prefix: prefix.to_owned(),
+            },
+            company,
+            scopes,
+        }
+    }
+
+    /// The holder of a token.
+    pub fn person(user: String, company: Option<String>, role: Role) -> Self {
+        Self {
+            identity: Identity::Person { user, role },
+            company,
+            scopes: role.scopes().to_vec(),
+        }
+    }
+
+    /// How it is named in `security_audit` and in logs.
+    pub fn name(&self) -> String {
+        match &self.identity {
+            Identity::Key { prefix } => format!("key:{prefix}"),
+            Identity::Person { user, .. } => format!("user:{user}"),
+        }
+    }
+
+    /// The company that it is of.
+    pub fn company(&self) -> Option<&str> {
+        self.company.as_deref()
+    }
+
+    /// The person, where it is one and not a program with a key.
+    pub fn user(&self) -> Option<&str> {
+        match &self.identity {
+            Identity::Person { user, .. } => Some(user),
+            Identity::Key { .. } => None,
+        }
+    }
+
+    /// Whether it has a scope.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// What it sees of the log, of `company` where it names one.
+    ///
+    /// # Errors
+    /// A problem where it may not read, or not of that company.
+    pub fn view(&self, company: Option<&str>) -> Result<View, Problem> {
+        if self.may(Scope::EventsReadAny) {
+            return Ok(company.map_or(View::Platform, |company| View::Company(company.to_owned())));
+        }
+        if !self.may(Scope::EventsRead) {
+            return Err(missing(Scope::EventsRead));
+        }
+        let own = self.own_company()?;
+        if company.is_some_and(|company| company != own) {
+            return Err(Problem::forbidden(
+                "companyId: only an admin may name another company than its own",
+            ));
+        }
+        let company = own.to_owned();
+        Ok(match &self.identity {
+            Identity::Person {
+                user,
+                role: Role::Member,
+            } => View::Member {
+                company,
+                user: user.clone(),
+            },
+            _ => View::Company(company),
+        })
+    }
+
+    /// The company and the user that an event gets which this caller publishes: a program with a
+    /// key acts for any user, a person only for itself.
+    ///
+    /// # Errors
+    /// A problem where it may not publish, or not for that company or user.
+    pub fn publishes_as(
+        &self,
+        company: Option<String>,
+        user: Option<String>,
+    ) -> Result<(Option<String>, Option<String>), Problem> {
+        let person = match &self.identity {
+            Identity::Person { user, .. } => Some(user),
+            Identity::Key { .. } => None,
+        };
+        if let (Some(own), Some(named)) = (person, &user)
+            && own != named
+        {
+            return Err(Problem::forbidden(
+                "userId: the holder of a token publishes only as itself",
+            ));
+        }
+        let user = person.cloned().or(user);
+        if person.is_none() && self.may(Scope::EventsPublishAny) {
+            return Ok((company, user));
+        }
+        if !self.may(Scope::EventsPublish) {
+            return Err(missing(Scope::EventsPublish));
+        }
+        let own = self.own_company()?;
+        if company.is_some_and(|company| company != own) {
+            return Err(Problem::forbidden(
+                "companyId: this caller publishes only for its own company",
+            ));
+        }
+        Ok((Some(own.to_owned()), user))
+    }
+
+    fn own_company(&self) -> Result<&str, Problem> {
+        self.company
+            .as_deref()
+            .ok_or_else(|| Problem::forbidden("the caller belongs to no company"))
+    }
+}
+
+fn missing(scope: Scope) -> Problem {
+    Problem::forbidden(format!("the caller lacks the scope {}", scope.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(role: Role) -> Caller {
+        Caller::person("u".into(), Some("c".into()), role)
+    }
+
+    #[test]
+    fn each_sees_what_is_its_own() {
+        let member = View::Member {
+            company: "c".into(),
+            user: "u".into(),
+        };
+        let company = |name: &str| View::Company(name.to_owned());
+        assert_eq!(person(Role::Member).view(None).ok(), Some(member));
+        let of_company = person(Role::CompanyAdmin);
+        assert_eq!(of_company.view(Some("c")).ok(), Some(company("c")));
+        assert_eq!(of_company.view(Some("d")).ok(), None);
+        let admin = person(Role::Admin);
+        assert_eq!(admin.view(None).ok(), Some(View::Platform));
+        assert_eq!(admin.view(Some("d")).ok(), Some(company("d")));
+        let nobody = Caller::key("p", None, vec![Scope::EventsRead]);
+        assert!(nobody.view(None).is_err());
+        let publisher = Caller::key("p", Some("c".into()), vec![Scope::EventsPublish]);
+        assert!(publisher.view(None).is_err());
+    }
+
+    #[test]
+    fn a_key_publishes_for_any_user_and_a_person_as_itself() {
+        let text = |text: &str| Some(text.to_owned());
+        let key = |company, scope| Caller::key("p", company, vec![scope]);
+        let own = key(text("c"), Scope::EventsPublish);
+        assert_eq!(
+            own.publishes_as(None, text("v")).ok(),
+            Some((text("c"), text("v")))
+        );
+        assert!(own.publishes_as(text("d"), None).is_err());
+        let any = key(None, Scope::EventsPublishAny);
+        assert_eq!(
+            any.publishes_as(text("d"), None).ok(),
+            Some((text("d"), None))
+        );
+        assert_eq!(any.publishes_as(None, None).ok(), Some((None, None)));
+        assert!(person(Role::Member).publishes_as(None, None).is_err());
+        let admin = person(Role::CompanyAdmin);
+        assert_eq!(
+            admin.publishes_as(None, None).ok(),
+            Some((text("c"), text("u")))
+        );
+        assert!(admin.publishes_as(None, text("v")).is_err());
+        assert!(person(Role::Admin).publishes_as(text("d"), None).is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! JSON Web Tokens (RFC 7519) of the identity provider: the algorithm is the configuration's, a
+//! token's own `alg` is only compared with it.
+
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+
+use super::{Caller, Role};
+use crate::config::{Auth, JwtAlgorithm};
+use crate::event::MAX_INDEXED_TEXT;
+use crate::tls;
+
+/// A token that is longer is not looked at, in bytes.
+const MAX_TOKEN: usize = 8 * 1024;
+/// How far the provider's clock may be off, in seconds.
+const LEEWAY: u64 = 30;
+/// Keys are asked for again after this time.
+const KEYS_LIVE: Duration = Duration::from_secs(600);
+/// A `kid` that is not known makes us ask again, but not more often than this.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The longest that the provider may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest list of keys that is read, in bytes.
+const MAX_JWKS: usize = 256 * 1024;
+
+/// Why a token names nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It is not one that we take; the text says why and holds nothing of the token.
+    #[error("{0}")]
+    Refused(String),
+    /// The provider's keys cannot be had.
+    #[error("the identity provider's keys cannot be had: {0}")]
+    NoKeys(String),
+}
+
+fn refused<T>(why: impl Into<String>) -> Result<T, TokenError> {
+    Err(TokenError::Refused(why.into()))
+}
+
+/// Checks tokens.
+pub struct Tokens {
+    auth: Auth,
+    validation: Validation,
+    keys: Keys,
+}
+
+enum Keys {
+    /// Tokens are not taken.
+    None,
+    Secret(DecodingKey),
+    Published(Published),
+}
+
+impl Tokens {
+    /// By the settings, which are valid.
+    pub fn new(auth: &Auth) -> Self {
+        let algorithm = match auth.jwt_algorithm {
+            JwtAlgorithm::HS256 => Algorithm::HS256,
+            JwtAlgorithm::RS256 => Algorithm::RS256,
+            JwtAlgorithm::ES256 => Algorithm::ES256,
+        };
+        let mut validation = Validation::new(algorithm);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp"]);
+        validation.validate_aud = auth.audience.is_some();
+        if let Some(audience) = &auth.audience {
+            validation.set_audience(&[audience]);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        if let Some(issuer) = &auth.issuer {
+            validation.set_issuer(&[issuer]);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        let keys = match (&auth.jwt_secret, &auth.jwks_url) {
+            (Some(secret), _) => {
+                Keys::Secret(DecodingKey::from_secret(secret.expose_secret().as_bytes()))
+            }
+            (None, Some(url)) => Keys::Published(Published::at(url)),
+            (None, None) => Keys::None,
+        };
+        Self {
+            auth: auth.clone(),
+            validation,
+            keys,
+        }
+    }
+
+    /// The holder of a token.
+    ///
+    /// # Errors
+    /// Where it is not valid, not of a known role, or the provider's keys cannot be had.
+    pub async fn caller(&self, token: &str) -> Result<Caller, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return refused("the token is longer than 8 KiB");
+        }
+        let claims = match &self.keys {
+            Keys::None => {
+                return refused(
+                    "tokens are not taken here: auth.jwt_secret and auth.jwks_url are not set; use an API key",
+                );
+            }
+            Keys::Secret(key) => self.claims(token, key)?,
+            Keys::Published(published) => {
+                let header = decode_header(token).map_err(explain)?;
+                let kid = header.kid.unwrap_or_default();
+                if header.alg != self.validation.algorithms[0] {
+                    return refused("the token's algorithm is not the configured one");
+                }
+                let Some(key) = published.key(&kid).await? else {
+                    return refused(
+                        "the token is signed by a key that the provider does not publish",
+                    );
+                };
+                self.claims(token, &key)?
+            }
+        };
+        self.holder(&claims)
+    }
+
+    fn claims(&self, token: &str, key: &DecodingKey) -> Result<Map<String, Value>, TokenError> {
+        decode::<Map<String, Value>>(token, key, &self.validation)
+            .map(|data| data.claims)
+            .map_err(explain)
+    }
+
+    fn holder(&self, claims: &Map<String, Value>) -> Result<Caller, TokenError> {
+        let text = |name: &str| {
+            let text = claims.get(name).and_then(Value::as_str)?;
+            (!text.is_empty() && text.len() <= MAX_INDEXED_TEXT && !text.contains('\0'))
+                .then(|| text.to_owned())
+        };
+        let Some(user) = text(&self.auth.user_claim) else {
+            return refused(format!("the token has no claim '{}'", self.auth.user_claim));
+        };
+        let Some(role) = text(&self.auth.role_claim).as_deref().and_then(Role::of) else {
+            return refused(format!(
+                "the token's claim '{}' is none of member, company_admin, admin",
+                self.auth.role_claim
+            ));
+        };
+        let company = text(&self.auth.company_claim);
+        if company.is_none() && role != Role::Admin {
+            return refused(format!(
+                "the token has no claim '{}'",
+                self.auth.company_claim
+            ));
+        }
+        Ok(Caller::person(user, company, role))
+    }
+}
+
+/// The library's errors quote nothing of the token.
+fn explain(error: jsonwebtoken::errors::Error) -> TokenError {
+    use jsonwebtoken::errors::ErrorKind;
+    let why = match error.kind() {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::InvalidIssuer => "the token is of another issuer",
+        ErrorKind::InvalidAudience => "the token is for another audience",
+        ErrorKind::InvalidSignature => "the token's signature is wrong",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
+            "the token's algorithm is not the configured one"
+        }
+        ErrorKind::MissingRequiredClaim(claim) => {
+            return TokenError::Refused(format!("the token has no claim '{claim}'"));
+        }
+        _ => "the token cannot be read",
+    };
+    TokenError::Refused(why.to_owned())
+}
+
+/// The keys that the provider publishes (RFC 7517), as they were last read.
+struct Published {
+    url: String,
+    client: Result<reqwest::Client, String>,
+    last: Mutex<Option<Reading>>,
+}
+
+struct Reading {
+    asked: Instant,
+    keys: JwkSet,
+}
+
+impl Published {
+    fn at(url: &str) -> Self {
+        tls::install_provider();
+        let client = reqwest::Client::builder()
+            .timeout(ASK_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::limited(3))
+            .build()
+            .map_err(|error| error.to_string());
+        Self {
+            url: url.to_owned(),
+            client,
+            last: Mutex::default(),
+        }
+    }
+
+    /// The key of this id. Keys that were read are used while the provider is away.
+    async fn key(&self, kid: &str) -> Result<Option<DecodingKey>, TokenError> {
+        let mut last = self.last.lock().await;
+        let due = last.as_ref().is_none_or(|reading| {
+            let known = reading.keys.find(kid).is_some();
+            reading.asked.elapsed() > if known { KEYS_LIVE } else { ASK_AGAIN }
+        });
+        if due {
+            let asked = Instant::now();
+            match (self.ask().await, &mut *last) {
+                (Ok(keys), last) => *last = Some(Reading { asked, keys }),
+                (Err(why), None) => return Err(TokenError::NoKeys(why)),
+                (Err(why), Some(reading)) => {
+                    tracing::warn!(
+                        url = self.url,
+                        why,
+                        "the identity provider's keys stay as they were"
+                    );
+                    reading.asked = asked;
+                }
+            }
+        }
+        let found = last.as_ref().and_then(|reading| reading.keys.find(kid));
+        found
+            .map(|key| DecodingKey::from_jwk(key).map_err(explain))
+            .transpose()
+    }
+
+    async fn ask(&self) -> Result<JwkSet, String> {
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let explain = |error: reqwest::Error| error.without_url().to_string();
+        let answer = client.get(&self.url).send().await;
+        let mut answer = answer
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(explain)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(explain)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_JWKS {
+                return Err("the list of keys is longer than 256 KiB".to_owned());
+            }
+        }
+        serde_json::from_slice(&body).map_err(|error| format!("not a JWK set: {error}"))
+    }
+}

@@ -1,0 +1,129 @@
+//! Problem documents (RFC 9457): every error of the API, each with a stable `type`.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::schema::FieldFault;
+
+/// What every error of the API looks like.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// What kind of problem it is; this does not change between releases.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:sluice:problem:invalid-event")]
+    kind: &'static str,
+    /// The same for a person.
+    title: &'static str,
+    /// The status of the response.
+    #[schema(value_type = u16, example = 422)]
+    status: u16,
+    /// What it is this time, and what to do about it.
+    detail: String,
+    /// Each fault of what was sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Fault>,
+    /// After how many seconds to try again.
+    #[serde(skip)]
+    retry_after: Option<u32>,
+}
+
+/// One fault of what was sent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Fault {
+    /// JSON pointer (RFC 6901) into the body, or the name of a query parameter.
+    #[schema(example = "/data/items/0/quantity")]
+    pub pointer: String,
+    /// What would do.
+    pub expected: String,
+    /// What was there.
+    pub found: String,
+}
+
+impl Fault {
+    /// A fault of a field, in the element `at` of a batch.
+    pub fn of_field(fault: FieldFault, at: Option<usize>) -> Self {
+        let prefix = at.map_or(String::new(), |index| format!("/{index}"));
+        Self {
+            pointer: format!("{prefix}{}", fault.pointer),
+            expected: fault.expected,
+            found: fault.found,
+        }
+    }
+}
+
+/// The kinds: `type` without its prefix, status and title.
+macro_rules! kinds {
+    ($($name:ident: $status:ident, $kind:literal, $title:literal;)*) => {
+        impl Problem {$(
+            #[doc = concat!($title, ".")]
+            pub fn $name(detail: impl Into<String>) -> Self {
+                Self {
+                    kind: concat!("urn:sluice:problem:", $kind),
+                    title: $title,
+                    status: StatusCode::$status.as_u16(),
+                    detail: detail.into(),
+                    errors: Vec::new(),
+                    retry_after: None,
+                }
+            }
+        )*}
+    };
+}
+
+kinds! {
+    bad_request: BAD_REQUEST, "bad-request", "The request cannot be read";
+    unauthenticated: UNAUTHORIZED, "unauthenticated", "Who calls is not known";
+    forbidden: FORBIDDEN, "forbidden", "The caller may not do this";
+    not_found: NOT_FOUND, "not-found", "There is no such thing";
+    method_not_allowed: METHOD_NOT_ALLOWED, "method-not-allowed", "The route has no such method";
+    timed_out: REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
+    too_large: PAYLOAD_TOO_LARGE, "too-large", "The body is too large";
+    not_json: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not of a type that is read here";
+    invalid_event: UNPROCESSABLE_ENTITY, "invalid-event", "An event does not fit its schema";
+    invalid_query: UNPROCESSABLE_ENTITY, "invalid-query", "A parameter cannot be used";
+    query_too_slow: UNPROCESSABLE_ENTITY, "query-too-slow", "The query took too long";
+    internal: INTERNAL_SERVER_ERROR, "internal", "The fault is ours";
+    unavailable: SERVICE_UNAVAILABLE, "unavailable", "A server that this needs is away";
+    outcome_unknown: SERVICE_UNAVAILABLE, "outcome-unknown", "Whether the events were published is not known";
+    busy: SERVICE_UNAVAILABLE, "busy", "Too much is under way";
+}
+
+impl Problem {
+    /// With each fault of what was sent.
+    pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// With a `Retry-After`, in seconds.
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        let mut put = |name: HeaderName, value: HeaderValue| headers.insert(name, value);
+        put(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::UNAUTHORIZED {
+            put(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"sluice\""),
+            );
+        }
+        if let Some(seconds) = self.retry_after {
+            put(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,108 @@
+//! `api_keys`: by their hash, so that who reads the table cannot call with them.
+
+use sqlx::{FromRow, PgPool};
+use uuid::Uuid;
+
+use super::{Micros, StoreError};
+
+/// A key as it is stored.
+#[derive(Clone, Debug, FromRow)]
+pub struct ApiKey {
+    /// Its own id, for lists and for revoking.
+    pub id: Uuid,
+    /// The part by which a person recognises it.
+    pub prefix: String,
+    /// SHA-256 of the whole key.
+    pub hash: Vec<u8>,
+    /// What it is for.
+    pub name: String,
+    /// The company that it belongs to; none for a key of the platform.
+    pub company_id: Option<String>,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: Micros,
+    /// From when on it is refused.
+    pub expires_at: Option<Micros>,
+    /// When somebody revoked it.
+    pub revoked_at: Option<Micros>,
+    /// When it was last used, to a minute.
+    pub last_used_at: Option<Micros>,
+}
+
+/// Stores a new key.
+///
+/// # Errors
+/// Where Postgres is away, or the prefix is taken.
+pub async fn insert(pool: &PgPool, key: &ApiKey) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO api_keys (id, prefix, hash, name, company_id, scopes, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(key.id)
+    .bind(&key.prefix)
+    .bind(&key.hash)
+    .bind(&key.name)
+    .bind(&key.company_id)
+    .bind(&key.scopes)
+    .bind(key.expires_at)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+const COLUMNS: &str = "SELECT id, prefix, hash, name, company_id, scopes, created_at, expires_at,
+    revoked_at, last_used_at FROM api_keys";
+
+/// Every key, the newest first.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn all(pool: &PgPool) -> Result<Vec<ApiKey>, StoreError> {
+    let sql = format!("{COLUMNS} ORDER BY created_at DESC, id");
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .fetch_all(pool)
+        .await?)
+}
+
+/// The key with this prefix, also where it is expired or revoked.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn by_prefix(pool: &PgPool, prefix: &str) -> Result<Option<ApiKey>, StoreError> {
+    let sql = format!("{COLUMNS} WHERE prefix = $1");
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(prefix)
+        .fetch_optional(pool)
+        .await?)
+}
+
+/// Revokes the key with this prefix or id; false where there is none that is not revoked yet.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn revoke(pool: &PgPool, prefix_or_id: &str) -> Result<bool, StoreError> {
+    let revoked = sqlx::query(
+        "UPDATE api_keys SET revoked_at = clock_timestamp()
+         WHERE (prefix = $1 OR id::text = $1) AND revoked_at IS NULL",
+    )
+    .bind(prefix_or_id)
+    .execute(pool)
+    .await?;
+    Ok(revoked.rows_affected() > 0)
+}
+
+/// Notes that a key was used, once a minute at most.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn used(pool: &PgPool, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE api_keys SET last_used_at = clock_timestamp()
+         WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')",
+    )
+    .bind(id)
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! `event_log` as the API's callers read it: pages by a keyset cursor, always through a [`View`].
+
+use sqlx::{PgPool, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::events::{self, EventFilter, LoggedRecord};
+use super::{Micros, StoreError, View};
+
+/// Where a page ends: every column of the order, so that no two rows are at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The event's own time.
+    pub timestamp: Micros,
+    /// The event's id.
+    pub id: Uuid,
+    /// Kafka's id of the topic.
+    pub topic_id: Uuid,
+    /// Partition number.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+}
+
+/// Which way a list goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The newest first.
+    Descending,
+    /// The oldest first.
+    Ascending,
+}
+
+/// What only a short range can be searched for.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Exactly this record key.
+    pub key: Option<String>,
+    /// Exactly this `metadata.correlationId`.
+    pub correlation_id: Option<String>,
+    /// Text somewhere in the data, in any case.
+    pub text: Option<String>,
+}
+
+/// A page to read.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Which events.
+    pub filter: EventFilter,
+    /// What else they must hold.
+    pub search: Search,
+    /// Which way.
+    pub direction: Direction,
+    /// Only what comes after this place, in the direction.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub limit: i64,
+    /// After how many milliseconds Postgres ends the statement.
+    pub timeout_millis: u32,
+}
+
+/// The events of a page that the view sees.
+///
+/// # Errors
+/// Where Postgres is away, or the statement took too long (57014).
+pub async fn page(
+    pool: &PgPool,
+    view: &View,
+    page: &Page,
+) -> Result<Vec<LoggedRecord>, StoreError> {
+    let mut tx = view.begin(pool, page.timeout_millis).await?;
+    let mut query = events::select(&page.filter);
+    push_search(&mut query, &page.search);
+    let (comparison, way) = match page.direction {
+        Direction::Descending => ("<", "DESC"),
+        Direction::Ascending => (">", "ASC"),
+    };
+    if let Some(place) = page.after {
+        query.push(format!(
+            r#" AND ("timestamp", id, topic_id, partition, "offset") {comparison} ("#
+        ));
+        let mut values = query.separated(", ");
+        values.push_bind(place.timestamp);
+        values.push_bind(place.id);
+        values.push_bind(place.topic_id);
+        values.push_bind(place.partition);
+        values.push_bind(place.offset);
+        query.push(")");
+    }
+    query.push(format!(
+        r#" ORDER BY "timestamp" {way}, id {way}, topic_id {way}, partition {way}, "offset" {way} LIMIT "#
+    ));
+    query.push_bind(page.limit);
+    let rows = query.build_query_as().fetch_all(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// Every record that carries an event id and that the view sees, in the order in which Kafka
+/// appended them.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn by_id(
+    pool: &PgPool,
+    view: &View,
+    id: Uuid,
+    timeout_millis: u32,
+) -> Result<Vec<LoggedRecord>, StoreError> {
+    let mut tx = view.begin(pool, timeout_millis).await?;
+    let rows = events::by_id(&mut *tx, id).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+fn push_search(query: &mut QueryBuilder<Postgres>, search: &Search) {
+    if let Some(key) = &search.key {
+        query
+            .push(" AND key = ")
+            .push_bind(key.clone().into_bytes());
+    }
+    if let Some(id) = &search.correlation_id {
+        query
+            .push(" AND metadata ->> 'correlationId' = ")
+            .push_bind(id.clone());
+    }
+    if let Some(text) = &search.text {
+        query
+            .push(" AND strpos(lower(data::text), lower(")
+            .push_bind(text.clone())
+            .push(")) > 0");
+    }
+}

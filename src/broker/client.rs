@@ -203,6 +203,9 @@ pub(super) fn client_config(kafka: &config::Kafka) -> ClientConfig {
         ("reconnect.backoff.ms", "100"),
         ("reconnect.backoff.max.ms", "2000"),
         ("log.connection.close", "false"),
+        // A request that was queued for a coordinator which then died waits so long for a
+        // connection, and the group with it: 60 s by default.
+        ("socket.timeout.ms", "10000"),
         // The last broker of a cluster names no broker as it goes, and librdkafka then asks nobody
         // until the next refresh (librdkafka#5301); its default is five minutes.
         ("topic.metadata.refresh.interval.ms", "5000"),

@@ -1,12 +1,12 @@
 //! `api_keys`: by their hash, so that who reads the table cannot call with them.
 
-use sqlx::{FromRow, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Micros, StoreError};
 
 /// A key as it is stored.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct ApiKey {
     /// Its own id, for lists and for revoking.
     pub id: Uuid,
@@ -35,34 +35,36 @@ pub struct ApiKey {
 /// # Errors
 /// Where Postgres is away, or the prefix is taken.
 pub async fn insert(pool: &PgPool, key: &ApiKey) -> Result<(), StoreError> {
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO api_keys (id, prefix, hash, name, company_id, scopes, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        key.id,
+        key.prefix,
+        key.hash,
+        key.name,
+        key.company_id,
+        &key.scopes,
+        key.expires_at as _,
     )
-    .bind(key.id)
-    .bind(&key.prefix)
-    .bind(&key.hash)
-    .bind(&key.name)
-    .bind(&key.company_id)
-    .bind(&key.scopes)
-    .bind(key.expires_at)
     .execute(pool)
     .await?;
     Ok(())
 }
-
-const COLUMNS: &str = "SELECT id, prefix, hash, name, company_id, scopes, created_at, expires_at,
-    revoked_at, last_used_at FROM api_keys";
 
 /// Every key, the newest first.
 ///
 /// # Errors
 /// Where Postgres is away.
 pub async fn all(pool: &PgPool) -> Result<Vec<ApiKey>, StoreError> {
-    let sql = format!("{COLUMNS} ORDER BY created_at DESC, id");
-    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .fetch_all(pool)
-        .await?)
+    Ok(sqlx::query_as!(
+        ApiKey,
+        r#"SELECT id, prefix, hash, name, company_id, scopes, created_at AS "created_at: _",
+               expires_at AS "expires_at: _", revoked_at AS "revoked_at: _",
+               last_used_at AS "last_used_at: _"
+           FROM api_keys ORDER BY created_at DESC, id"#
+    )
+    .fetch_all(pool)
+    .await?)
 }
 
 /// The key with this prefix, also where it is expired or revoked.
@@ -70,11 +72,16 @@ pub async fn all(pool: &PgPool) -> Result<Vec<ApiKey>, StoreError> {
 /// # Errors
 /// Where Postgres is away.
 pub async fn by_prefix(pool: &PgPool, prefix: &str) -> Result<Option<ApiKey>, StoreError> {
-    let sql = format!("{COLUMNS} WHERE prefix = $1");
-    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(prefix)
-        .fetch_optional(pool)
-        .await?)
+    Ok(sqlx::query_as!(
+        ApiKey,
+        r#"SELECT id, prefix, hash, name, company_id, scopes, created_at AS "created_at: _",
+               expires_at AS "expires_at: _", revoked_at AS "revoked_at: _",
+               last_used_at AS "last_used_at: _"
+           FROM api_keys WHERE prefix = $1"#,
+        prefix
+    )
+    .fetch_optional(pool)
+    .await?)
 }
 
 /// Revokes the key with this prefix or id; false where there is none that is not revoked yet.
@@ -82,11 +89,11 @@ pub async fn by_prefix(pool: &PgPool, prefix: &str) -> Result<Option<ApiKey>, St
 /// # Errors
 /// Where Postgres is away.
 pub async fn revoke(pool: &PgPool, prefix_or_id: &str) -> Result<bool, StoreError> {
-    let revoked = sqlx::query(
+    let revoked = sqlx::query!(
         "UPDATE api_keys SET revoked_at = clock_timestamp()
          WHERE (prefix = $1 OR id::text = $1) AND revoked_at IS NULL",
+        prefix_or_id
     )
-    .bind(prefix_or_id)
     .execute(pool)
     .await?;
     Ok(revoked.rows_affected() > 0)
@@ -97,11 +104,11 @@ pub async fn revoke(pool: &PgPool, prefix_or_id: &str) -> Result<bool, StoreErro
 /// # Errors
 /// Where Postgres is away.
 pub async fn used(pool: &PgPool, id: Uuid) -> Result<(), StoreError> {
-    sqlx::query(
+    sqlx::query!(
         "UPDATE api_keys SET last_used_at = clock_timestamp()
          WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')",
+        id
     )
-    .bind(id)
     .execute(pool)
     .await?;
     Ok(())

@@ -44,17 +44,17 @@ pub async fn record(pool: &PgPool, act: &Act<'_>) -> Result<(), StoreError> {
         ActResult::Refused => "refused",
         ActResult::Failed => "failed",
     };
-    sqlx::query(
+    sqlx::query!(
         "INSERT INTO security_audit (actor, company_id, action, target, address, result, detail)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        act.actor,
+        act.company_id,
+        act.action,
+        act.target,
+        act.address,
+        result,
+        act.detail,
     )
-    .bind(act.actor)
-    .bind(act.company_id)
-    .bind(act.action)
-    .bind(act.target)
-    .bind(act.address)
-    .bind(result)
-    .bind(act.detail)
     .execute(pool)
     .await?;
     Ok(())

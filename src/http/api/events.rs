@@ -162,7 +162,8 @@ pub(super) async fn publish(
 fn refused(mut faults: Vec<Fault>) -> Problem {
     let count = faults.len();
     faults.truncate(MAX_FAULTS);
-    Problem::invalid_event(format!("nothing was published; {count} faults")).with_errors(faults)
+    let s = if count == 1 { "" } else { "s" };
+    Problem::invalid_event(format!("nothing was published: {count} fault{s}")).with_errors(faults)
 }
 
 /// `application/json`, with any parameters.

@@ -1,7 +1,7 @@
 //! Whether the log's growth slows the sink: its speed into an empty log, and into one that holds
-//! millions of rows already.
+//! millions of rows already, over the months before or all in this one.
 //!
-//! `cargo dev bench growth [--rows 20000000]`
+//! `cargo dev bench growth [--rows 20000000] [--one-month]`
 
 mod harness;
 
@@ -10,10 +10,13 @@ use harness::figures::{Aim, Figures, number};
 use harness::mix;
 use harness::pipeline::{Indexes, drop_log, empty_log, run, settle};
 use harness::support::Space;
+use sluice::store::event_log::{self, Month};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 
 /// The mix tells eighteen months.
 const DAYS: i64 = 550;
+/// Less than any month has.
+const MONTH_MILLIS: i64 = 27 * 86_400_000;
 
 #[derive(Parser)]
 struct Args {
@@ -23,6 +26,9 @@ struct Args {
     /// Events that are audited on top
     #[arg(long, default_value_t = 500_000)]
     events: usize,
+    /// All of them in this month's partition, not in the months before
+    #[arg(long)]
+    one_month: bool,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -42,13 +48,17 @@ async fn main() -> anyhow::Result<()> {
         empty.push(ran.rows_per_second);
         println!("empty: {} rows/s", number(ran.rows_per_second));
         if round == 2 {
-            grow(&log.pool, args.rows, records).await?;
+            grow(&log.pool, &args).await?;
             let full = again(&mut log, args.events).await?;
             let slower: Vec<f64> = full
                 .iter()
                 .map(|rate| 100.0 * (1.0 - rate / harness::median(&empty).0))
                 .collect();
-            let mut figures = Figures::new("growth");
+            let mut figures = Figures::new(if args.one_month {
+                "growth_in_one_month"
+            } else {
+                "growth"
+            });
             figures.add("rows_per_second_empty", &empty, "rows/s", None);
             figures.add("rows_per_second_grown", &full, "rows/s", None);
             figures.add("slower_percent", &slower, "%", Some(Aim::Under(20.0)));
@@ -62,7 +72,8 @@ async fn main() -> anyhow::Result<()> {
 /// Copies rows to other topic ids and into the years before, until there are so many: companies,
 /// users and the distances of times are those of the mix, and the newest events are the last. The indexes are made again at the end, which takes a fraction of the
 /// time.
-async fn grow(pool: &PgPool, rows: i64, events: i64) -> anyhow::Result<()> {
+async fn grow(pool: &PgPool, args: &Args) -> anyhow::Result<()> {
+    let (rows, events) = (args.rows, i64::try_from(args.events)?);
     let indexes: Vec<(String, String)> = sqlx::query_as(
         "SELECT indexname, replace(indexdef, ' ON ONLY ', ' ON ') FROM pg_indexes
          WHERE tablename = 'event_log' AND indexname <> 'event_log_pkey'",
@@ -82,10 +93,16 @@ async fn grow(pool: &PgPool, rows: i64, events: i64) -> anyhow::Result<()> {
         if held >= rows {
             break;
         }
+        // As many months before as there are copies already, so that each month has as many rows.
+        let months = if args.one_month { 0 } else { held / events };
+        let until = jiff::Timestamp::now().as_millisecond();
+        let each = (0..=months * 3).filter_map(|n| Month::of_millis(until - n * MONTH_MILLIS));
+        event_log::ensure_months(pool, &each.collect()).await?;
         sqlx::query(
             r#"INSERT INTO event_log (topic_id, partition, "offset", appended_at, topic, id, type, user_id,
                    company_id, "timestamp", data, metadata, key, headers, schema_id, schema_fingerprint, raw, record_hash)
-               SELECT md5(topic_id::text || $1::text)::uuid, partition, "offset", appended_at, topic, gen_random_uuid(),
+               SELECT md5(topic_id::text || $1::text)::uuid, partition, "offset",
+                   appended_at - make_interval(months => $4), topic, gen_random_uuid(),
                    type, user_id, company_id, "timestamp" - make_interval(days => $3), data, metadata, key, headers, schema_id,
                    schema_fingerprint, raw, record_hash
                FROM event_log LIMIT $2"#,
@@ -93,6 +110,7 @@ async fn grow(pool: &PgPool, rows: i64, events: i64) -> anyhow::Result<()> {
         .bind(held)
         .bind((rows - held).min(held))
         .bind(i32::try_from(DAYS * held / events)?)
+        .bind(i32::try_from(months)?)
         .execute(pool)
         .await?;
     }

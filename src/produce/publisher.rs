@@ -35,8 +35,9 @@ const SOURCE: &str = "sluice";
 /// ```
 ///
 /// [`send`](Self::send) returns when the event is queued, and its [`Delivery`] when Kafka has it;
-/// [`publish`](Self::publish) does both. The producer is idempotent: its own retries make no second
-/// record and keep the order of a key's events. Schemas are never registered from here.
+/// [`publish`](Self::publish) does both. The producer is idempotent: its own retries keep the order
+/// of a key's events, and make no second record unless a broker was killed before it acknowledged
+/// the first (seen with a single replica). Schemas are never registered from here.
 ///
 /// One publisher serves a whole process: it is cheap to clone and may be used from any task. What
 /// is still queued when the last clone is dropped is thrown away, so [`flush`](Self::flush) first.

@@ -4,9 +4,6 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -17,7 +14,7 @@ use super::indent::indent_json;
 use super::output::printable;
 use super::{Context, Exit, Output, print_listing};
 use crate::consumers::audit::read::{EventReader, Position, ReadError, positioned};
-use crate::event::{Event, TypeFilter, timestamp_text};
+use crate::event::{Event, TypeFilter, parse_timestamp, timestamp_text};
 use crate::store::events::{self, EventFilter, LoggedRecord};
 use crate::store::{self, Micros, PgPool};
 
@@ -99,14 +96,8 @@ impl From<FilterArgs> for EventFilter {
 }
 
 pub(super) fn parse_time(text: &str) -> Result<Micros, String> {
-    // A date is ten characters: jiff would also cut one out of a time without a zone.
-    let day = || {
-        let date = text.parse::<Date>().ok().filter(|_| text.len() == 10)?;
-        Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
-    };
-    let instant = text.parse::<Timestamp>().ok().or_else(day);
-    instant
-        .map(|instant| Micros(instant.as_microsecond()))
+    parse_timestamp(text)
+        .map(Micros)
         .ok_or_else(|| "write 2026-11-23 or 2026-11-23T10:00:00Z".to_owned())
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use jiff::SignedDuration;
-use jiff::civil::date;
+use jiff::civil::{Date, date};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Event;
 
@@ -17,6 +18,18 @@ pub fn timestamp_text(micros: i64) -> String {
         Ok(time) => format!("{time:.6}Z"),
         Err(_) => micros.to_string(),
     }
+}
+
+/// Reads an instant: RFC 3339 with a zone, or a date, which is its first instant in UTC. In
+/// microseconds since the Unix epoch.
+pub fn parse_timestamp(text: &str) -> Option<i64> {
+    // A date is ten characters: jiff would also cut one out of a time without a zone.
+    let day = || {
+        let date = text.parse::<Date>().ok().filter(|_| text.len() == 10)?;
+        Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    };
+    let instant = text.parse::<Timestamp>().ok().or_else(day)?;
+    Some(instant.as_microsecond())
 }
 
 impl Event {

@@ -6,7 +6,7 @@
 mod json;
 mod names;
 
-pub use json::timestamp_text;
+pub use json::{parse_timestamp, timestamp_text};
 pub use names::{TypeFilter, domain_of_topic, type_from_full_name};
 
 use std::sync::Arc;

@@ -78,7 +78,6 @@ kinds! {
     forbidden: FORBIDDEN, "forbidden", "The caller may not do this";
     not_found: NOT_FOUND, "not-found", "There is no such thing";
     method_not_allowed: METHOD_NOT_ALLOWED, "method-not-allowed", "The route has no such method";
-    timed_out: REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
     too_large: PAYLOAD_TOO_LARGE, "too-large", "The body is too large";
     not_json: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not of a type that is read here";
     invalid_event: UNPROCESSABLE_ENTITY, "invalid-event", "An event does not fit its schema";

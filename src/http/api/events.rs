@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::query::Query;
-use super::{ACCEPTED, Api, OfApi};
+use super::{Api, OfApi};
 use crate::broker::DeliveryFailure;
 use crate::http::auth::Caller;
 use crate::http::problem::{Fault, Problem};
@@ -156,7 +156,7 @@ pub(super) async fn publish(
         events: published,
         refused: faults,
     };
-    Ok((ACCEPTED, axum::Json(answer)).into_response())
+    Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response())
 }
 
 fn refused(mut faults: Vec<Fault>) -> Problem {

@@ -1,29 +1,22 @@
-//! `GET /api/events`: what happened, as far as the caller may see it.
+//! `GET /api/events`: what happened, as far as the caller may see it, page by page.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::cursor::{read_cursor, write_cursor};
 use super::query::Query;
 use super::{Api, OfApi};
-use crate::broker;
-use crate::consumers::audit::read::{Position, positioned};
-use crate::event::{MAX_INDEXED_TEXT, TypeFilter, timestamp_text};
+use crate::consumers::audit::read::positioned;
+use crate::event::{MAX_INDEXED_TEXT, TypeFilter, parse_timestamp};
 use crate::http::auth::Caller;
 use crate::http::problem::{Fault, Problem};
+use crate::store::Micros;
 use crate::store::events::{EventFilter, LoggedRecord};
 use crate::store::history::{self, Direction, Page, Place, Search};
-use crate::store::{Micros, event_schemas};
 
 /// The most types that one query names.
 const MAX_TYPES: usize = 50;
@@ -36,7 +29,7 @@ const MAX_SEARCH_MICROS: i64 = 31 * 86_400 * 1_000_000;
 /// The longest that such a query may take, in milliseconds.
 const SEARCH_TIMEOUT: u32 = 2_000;
 /// The longest that any other query may take, in milliseconds.
-const TIMEOUT: u32 = 10_000;
+pub(super) const TIMEOUT: u32 = 10_000;
 
 /// Which events.
 #[derive(Deserialize, IntoParams)]
@@ -160,159 +153,13 @@ pub(super) async fn list(
     Ok(Json(EventPage { events, next }))
 }
 
-async fn shown(api: &Api, row: &LoggedRecord) -> Result<Box<RawValue>, Problem> {
+/// The event of a row with its position.
+pub(super) async fn shown(api: &Api, row: &LoggedRecord) -> Result<Box<RawValue>, Problem> {
     let event = api.0.reader.event(row).await?;
     positioned(&event, row).map_err(|error| {
         tracing::error!(%error, "an event is not JSON");
         Problem::internal("an event cannot be shown")
     })
-}
-
-/// An event and where it was recorded.
-#[derive(Serialize, ToSchema)]
-pub(super) struct OneEvent {
-    /// As the first record of this id has it.
-    #[schema(value_type = EventForm)]
-    event: Box<RawValue>,
-    /// Every record with this id, in the order in which Kafka appended them.
-    records: Vec<RecordForm>,
-}
-
-/// One record that carries the event's id.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct RecordForm {
-    #[schema(value_type = PositionForm)]
-    position: serde_json::Value,
-    appended_at: String,
-    recorded_at: String,
-    /// SHA-256 over key, value, headers and append time.
-    record_hash: String,
-}
-
-/// Show an event
-///
-/// The event as its first record has it, and all positions at which its id was recorded.
-#[utoipa::path(
-    get, path = "/api/events/{id}", tag = "events",
-    params(("id" = Uuid, Path, description = "The event's id")),
-    responses(
-        (status = 200, description = "The event", body = OneEvent),
-        (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("bearer" = []))
-)]
-pub(super) async fn show(
-    State(api): OfApi,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<OneEvent>, Problem> {
-    let rows = of_id(&api, &caller, &id).await?;
-    let first = rows.first().ok_or_else(unknown_id)?;
-    Ok(Json(OneEvent {
-        event: shown(&api, first).await?,
-        records: rows
-            .iter()
-            .map(|row| RecordForm {
-                position: serde_json::to_value(Position::of(row)).unwrap_or_default(),
-                appended_at: timestamp_text(row.appended_at.0),
-                recorded_at: timestamp_text(row.recorded_at.0),
-                record_hash: hex::encode(&row.record_hash),
-            })
-            .collect(),
-    }))
-}
-
-/// The bytes of a record, as Kafka had them.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RawRecord {
-    #[schema(value_type = PositionForm)]
-    position: serde_json::Value,
-    /// Base64.
-    key: Option<String>,
-    headers: Vec<RawHeader>,
-    /// Base64; 0x00, the schema's id in four bytes, and Avro.
-    value: String,
-    /// The registry's id of the writer's schema.
-    schema_id: i32,
-    /// The writer's schema.
-    #[schema(value_type = Object)]
-    schema: Box<RawValue>,
-    record_hash: String,
-}
-
-/// A header of a record.
-#[derive(Serialize, ToSchema)]
-struct RawHeader {
-    name: String,
-    /// Base64.
-    value: Option<String>,
-}
-
-/// Show an event's bytes
-///
-/// The first record of this id, byte for byte, with the schema that it was written by: enough to
-/// check its hash without Sluice.
-#[utoipa::path(
-    get, path = "/api/events/{id}/raw", tag = "events",
-    params(("id" = Uuid, Path, description = "The event's id")),
-    responses(
-        (status = 200, description = "The record", body = RawRecord),
-        (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
-    ),
-    security(("bearer" = []))
-)]
-pub(super) async fn raw(
-    State(api): OfApi,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let mut rows = of_id(&api, &caller, &id).await?;
-    rows.truncate(1);
-    let row = rows.pop().ok_or_else(unknown_id)?;
-    let text = event_schemas::text(&api.0.pool, &row.schema_fingerprint).await?;
-    let schema = text.and_then(|text| RawValue::from_string(text).ok());
-    let schema = schema.ok_or_else(|| {
-        Problem::internal(
-            "the event's schema is not in the database; `sluice audit reconcile` says more",
-        )
-    })?;
-    let headers = broker::Headers(row.headers.clone());
-    let record = RawRecord {
-        position: serde_json::to_value(Position::of(&row)).unwrap_or_default(),
-        key: row.key.as_deref().map(|key| STANDARD.encode(key)),
-        headers: headers
-            .iter()
-            .map(|(name, value)| RawHeader {
-                name: String::from_utf8_lossy(name).into_owned(),
-                value: value.map(|bytes| STANDARD.encode(bytes)),
-            })
-            .collect(),
-        value: STANDARD.encode(&row.raw),
-        schema_id: row.schema_id,
-        schema,
-        record_hash: hex::encode(&row.record_hash),
-    };
-    let unchanging = [(header::CACHE_CONTROL, "private, max-age=3600")];
-    Ok((unchanging, Json(record)).into_response())
-}
-
-async fn of_id(api: &Api, caller: &Caller, id: &str) -> Result<Vec<LoggedRecord>, Problem> {
-    let view = caller.view(None)?;
-    // What is no id is the id of nothing.
-    let id = Uuid::try_parse(id).map_err(|_| unknown_id())?;
-    Ok(history::by_id(&api.0.pool, &view, id, TIMEOUT).await?)
-}
-
-fn unknown_id() -> Problem {
-    Problem::not_found("there is no event of this id, or it is not recorded yet")
 }
 
 impl HistoryQuery {
@@ -439,12 +286,7 @@ fn text(faults: &mut Vec<Fault>, name: &str, given: &Option<String>) -> Option<S
 fn time(faults: &mut Vec<Fault>, name: &str, given: &Option<String>) -> Option<Micros> {
     let expected = "a time as RFC 3339, such as 2026-01-31T12:00:00Z, or a date";
     parsed(faults, name, given, expected, |text| {
-        let day = || {
-            let date = text.parse::<Date>().ok().filter(|_| text.len() == 10)?;
-            Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
-        };
-        let instant = text.parse::<Timestamp>().ok().or_else(day)?;
-        Some(Micros(instant.as_microsecond()))
+        parse_timestamp(text).map(Micros)
     })
 }
 
@@ -466,77 +308,5 @@ fn place_of(row: &LoggedRecord) -> Place {
         topic_id: row.topic_id,
         partition: row.partition,
         offset: row.offset,
-    }
-}
-
-/// Bytes of a cursor: its version and direction, then the place.
-const CURSOR: usize = 1 + 8 + 16 + 16 + 4 + 8;
-
-fn mark(direction: Direction) -> u8 {
-    match direction {
-        Direction::Descending => 0x10,
-        Direction::Ascending => 0x11,
-    }
-}
-
-fn write_cursor(direction: Direction, place: &Place) -> String {
-    let mut bytes = Vec::with_capacity(CURSOR);
-    bytes.push(mark(direction));
-    bytes.extend_from_slice(&place.timestamp.0.to_be_bytes());
-    bytes.extend_from_slice(place.id.as_bytes());
-    bytes.extend_from_slice(place.topic_id.as_bytes());
-    bytes.extend_from_slice(&place.partition.to_be_bytes());
-    bytes.extend_from_slice(&place.offset.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn read_cursor(direction: Direction, text: &str) -> Option<Place> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let bytes: [u8; CURSOR] = bytes.try_into().ok()?;
-    let (marked, rest) = bytes.split_first()?;
-    let (timestamp, rest) = rest.split_first_chunk()?;
-    let (id, rest) = rest.split_first_chunk()?;
-    let (topic_id, rest) = rest.split_first_chunk()?;
-    let (partition, rest) = rest.split_first_chunk()?;
-    let (offset, _) = rest.split_first_chunk()?;
-    (*marked == mark(direction)).then(|| Place {
-        timestamp: Micros(i64::from_be_bytes(*timestamp)),
-        id: Uuid::from_bytes(*id),
-        topic_id: Uuid::from_bytes(*topic_id),
-        partition: i32::from_be_bytes(*partition),
-        offset: i64::from_be_bytes(*offset),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_cursor_names_its_place(
-            at in any::<i64>(), id in any::<u128>(), topic in any::<u128>(),
-            partition in any::<i32>(), offset in any::<i64>(), ascending in any::<bool>(),
-        ) {
-            let place = Place {
-                timestamp: Micros(at), id: Uuid::from_u128(id), topic_id: Uuid::from_u128(topic),
-                partition, offset,
-            };
-            let (direction, other) = if ascending {
-                (Direction::Ascending, Direction::Descending)
-            } else {
-                (Direction::Descending, Direction::Ascending)
-            };
-            let text = write_cursor(direction, &place);
-            prop_assert_eq!(read_cursor(direction, &text), Some(place));
-            prop_assert_eq!(read_cursor(other, &text), None);
-        }
-
-        #[test]
-        fn other_text_is_no_cursor(text in "[A-Za-z0-9_-]{0,80}") {
-            let read = read_cursor(Direction::Descending, &text);
-            prop_assert!(read.is_none_or(|place| write_cursor(Direction::Descending, &place) == text));
-        }
     }
 }

@@ -1,16 +1,17 @@
 //! The API under `/api`. In: requests of a known [`Caller`]. Out: JSON, or a problem document.
 
 mod catalog;
+mod cursor;
 mod events;
 mod history;
 mod openapi;
 mod query;
+mod record;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -65,11 +66,10 @@ impl Api {
 pub(super) fn routes(api: Api) -> Router {
     let (routes, document) = openapi::described();
     let document = Arc::new(document);
-    let served = Arc::clone(&document);
     routes
         .route(
             "/api/openapi.json",
-            axum::routing::get(move || async move { axum::Json(served).into_response() }),
+            axum::routing::get(move || async move { axum::Json(document) }),
         )
         .with_state(api)
         .merge(
@@ -160,6 +160,3 @@ impl From<ReadError> for Problem {
 
 /// The state of the routes.
 type OfApi = State<Api>;
-
-/// The status of a healthy answer to a request that was accepted.
-const ACCEPTED: StatusCode = StatusCode::ACCEPTED;

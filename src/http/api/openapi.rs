@@ -6,7 +6,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, catalog, events, history};
+use super::{Api, catalog, events, history, record};
 use crate::http::problem::Problem;
 
 #[derive(OpenApi)]
@@ -32,8 +32,8 @@ struct Document;
 pub(super) fn described() -> (axum::Router<Api>, utoipa::openapi::OpenApi) {
     let (routes, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(history::list, events::publish))
-        .routes(routes!(history::show))
-        .routes(routes!(history::raw))
+        .routes(routes!(record::show))
+        .routes(routes!(record::raw))
         .routes(routes!(catalog::list))
         .routes(routes!(catalog::show))
         .split_for_parts();

@@ -128,27 +128,6 @@ impl Caller {
         }
     }
 
-    /// How it is named in `security_audit` and in logs.
-    pub fn name(&self) -> String {
-        match &self.identity {
-            Identity::Key { prefix } => format!("key:{prefix}"),
-            Identity::Person { user, .. } => format!("user:{user}"),
-        }
-    }
-
-    /// The company that it is of.
-    pub fn company(&self) -> Option<&str> {
-        self.company.as_deref()
-    }
-
-    /// The person, where it is one and not a program with a key.
-    pub fn user(&self) -> Option<&str> {
-        match &self.identity {
-            Identity::Person { user, .. } => Some(user),
-            Identity::Key { .. } => None,
-        }
-    }
-
     /// Whether it has a scope.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)

@@ -66,6 +66,11 @@ impl BrokerError {
         }
     }
 
+    /// Whether no broker, or no coordinator, answered.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
     /// Whether a setting is wrong, so that trying again cannot help.
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Configuration { .. })
@@ -143,6 +148,7 @@ fn is_unreachable(code: RDKafkaErrorCode) -> bool {
             | C::RequestTimedOut
             | C::NetworkException
             | C::UnknownBroker
+            | C::WaitingForCoordinator
     )
 }
 

@@ -79,9 +79,9 @@ impl<S: Sink> Driver<S> {
     /// Polls until it is told to stop, then drains; or until the client cannot go on.
     pub(super) fn run(mut self) -> Result<(), BrokerError> {
         while !self.shared.is_stopping() {
-            self.obey_commands();
+            let obeyed = self.obey_commands();
             self.unstall();
-            let started = self.start_claimed();
+            let started = obeyed.and_then(|()| self.start_claimed());
             let polled = self.consumer.poll(self.patience(), &mut self.names);
             if matches!(polled, Polled::Nothing) {
                 self.hand_on_all();
@@ -274,7 +274,7 @@ impl<S: Sink> Driver<S> {
         }
     }
 
-    fn obey_commands(&mut self) {
+    fn obey_commands(&mut self) -> Result<(), BrokerError> {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Start { assignment } => {
@@ -295,6 +295,11 @@ impl<S: Sink> Driver<S> {
                 } => {
                     self.reclaim(&partition, Some(generation), after);
                 }
+                Command::Renew => {
+                    return Err(BrokerError::interrupted(
+                        "the group's coordinator is silent",
+                    ));
+                }
             }
         }
         let now = Instant::now();
@@ -306,6 +311,7 @@ impl<S: Sink> Driver<S> {
             .collect();
         let tickets = due.into_iter().map(|place| self.new_slot(place)).collect();
         self.spawn_claim(tickets);
+        Ok(())
     }
 
     /// Ends a claim and claims again after a while, unless the group takes the partition first.

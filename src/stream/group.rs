@@ -16,7 +16,7 @@ use super::board::Board;
 use super::driver::Driver;
 use super::ticket::Command;
 use super::write::{prepare_loop, write_loop};
-use crate::broker::{self, BrokerError, GroupConsumer};
+use crate::broker::{self, BrokerError, GroupConsumer, TopicPartition};
 use crate::config;
 use crate::observe::metrics::GroupMeter;
 use crate::store::Pool;
@@ -79,6 +79,7 @@ pub(super) struct Shared<S: Sink> {
     pub written: Written,
     pub meter: GroupMeter,
     assignments: Mutex<Vec<Arc<Assignment>>>,
+    topics: Vec<Arc<str>>,
     kafka: config::Kafka,
     commands: std::sync::mpsc::Sender<Command>,
     consumer: Arc<OnceLock<Arc<GroupConsumer>>>,
@@ -88,6 +89,11 @@ pub(super) struct Shared<S: Sink> {
 impl<S: Sink> Shared<S> {
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A partition that the group's topics have, if they are there.
+    pub(super) fn any_partition(&self) -> Option<TopicPartition> {
+        self.topics.first().map(|topic| (topic.clone(), 0))
     }
 
     pub(super) fn send(&self, command: Command) {
@@ -197,6 +203,7 @@ async fn run_once<S: Sink>(
         written: Written::default(),
         meter: GroupMeter::new(&group.name),
         assignments: Mutex::default(),
+        topics: group.topics.clone(),
         kafka: group.kafka.clone(),
         commands: command_sender,
         consumer: Arc::new(OnceLock::from(consumer.clone())),

@@ -18,6 +18,8 @@ pub(super) enum Command {
         generation: u64,
         after: Duration,
     },
+    /// The client no longer hears its group's coordinator.
+    Renew,
 }
 
 /// The right to claim a partition, as long as the group gives it to us.

@@ -1,15 +1,15 @@
-//! Beside the poll thread: every few seconds the lag, whether Kafka answers and has our commits,
-//! and whether Postgres still holds our progress; each minute whether a topic is still the one
-//! that was claimed.
+//! Beside the poll thread: every few seconds the lag, whether Kafka and the group's coordinator
+//! answer and have our commits, and whether Postgres still holds our progress; each minute whether a
+//! topic is still the one that was claimed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Sink;
 use super::assignment::{Assignment, is_ours};
 use super::group::Shared;
 use super::ticket::Command;
-use crate::broker::{BrokerError, GroupConsumer};
+use crate::broker::{BrokerError, GroupConsumer, TopicPartition};
 use crate::observe::metrics::PartitionMeter;
 use crate::store::progress;
 
@@ -17,13 +17,42 @@ const EVERY: Duration = Duration::from_secs(5);
 const TOPIC_IDS_EVERY: u32 = 12;
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A client whose coordinator is silent for so long, while Kafka answers, is made anew. Under a
+/// busy machine librdkafka 2.12's connection to a coordinator that was restarted did not come up
+/// again; the group stood still until the process was restarted.
+const COORDINATOR_SILENCE: Duration = Duration::from_secs(20);
+
+/// What Kafka said to a round's questions.
+enum Heard {
+    /// Brokers and coordinator answer.
+    All,
+    /// The brokers answer and the coordinator does not.
+    NoCoordinator(BrokerError),
+}
+
 pub(super) async fn watch<S: Sink>(shared: Arc<Shared<S>>, consumer: Arc<GroupConsumer>) {
+    let mut heard = Instant::now();
     for round in 1_u32.. {
         tokio::time::sleep(EVERY).await;
         let assignments = shared.running();
-        match ask_kafka(&shared.group, &consumer, assignments.clone()).await {
-            Ok(()) => shared.board.joined(),
-            Err(error) => shared.board.kafka_waits(format!("kafka: {error}")),
+        match ask_kafka(&shared, &consumer, assignments.clone()).await {
+            Ok(Heard::All) => {
+                heard = Instant::now();
+                shared.board.joined();
+            }
+            Ok(Heard::NoCoordinator(error)) => {
+                tracing::debug!(group = shared.group, %error, "the coordinator does not answer");
+                if heard.elapsed() >= COORDINATOR_SILENCE {
+                    tracing::warn!(group = shared.group, %error, "the coordinator is silent; joining anew");
+                    shared.send(Command::Renew);
+                    return;
+                }
+            }
+            Err(error) => {
+                // A coordinator has its time from when Kafka is back.
+                heard = Instant::now();
+                shared.board.kafka_waits(format!("kafka: {error}"));
+            }
         }
         // Apart: this task is aborted with its client, and a question to Postgres must not be.
         let checking = check_progress(shared.clone(), assignments.clone());
@@ -34,16 +63,19 @@ pub(super) async fn watch<S: Sink>(shared: Arc<Shared<S>>, consumer: Arc<GroupCo
     }
 }
 
-/// The lag of each partition, or, where there is none, just whether Kafka answers.
-async fn ask_kafka(
-    group: &str,
+/// The lag of each partition, or, where there is none, just whether Kafka answers; then the
+/// coordinator.
+async fn ask_kafka<S: Sink>(
+    shared: &Shared<S>,
     consumer: &Arc<GroupConsumer>,
     assignments: Vec<Arc<Assignment>>,
-) -> Result<(), BrokerError> {
-    let (group, consumer) = (group.to_owned(), consumer.clone());
+) -> Result<Heard, BrokerError> {
+    let (group, consumer) = (shared.group.clone(), consumer.clone());
+    // Any partition does to hear whether the coordinator answers.
+    let any = shared.any_partition();
     let asked = tokio::task::spawn_blocking(move || {
         if assignments.is_empty() {
-            return consumer.reach(KAFKA_TIMEOUT);
+            consumer.reach(KAFKA_TIMEOUT)?;
         }
         for assignment in &assignments {
             let (_, end) = consumer.watermarks(&assignment.partition, KAFKA_TIMEOUT)?;
@@ -56,42 +88,62 @@ async fn ask_kafka(
                 PartitionMeter::new(&group, topic, *partition).lag(lag, age);
             }
         }
-        make_good_commits(&group, &consumer, &assignments);
-        Ok(())
+        let answered = make_good_commits(&consumer, &assignments, any);
+        Ok(match answered.and_then(|()| coordinator_fault()) {
+            Err(error) if error.is_unreachable() => Heard::NoCoordinator(error),
+            Err(error) => {
+                tracing::debug!(group, %error, "cannot compare commits; progress has them");
+                Heard::All
+            }
+            Ok(()) => Heard::All,
+        })
     });
     asked
         .await
         .unwrap_or_else(|ended| Err(BrokerError::interrupted(&ended.to_string())))
 }
 
+/// A coordinator that is silent, in the test of it.
+fn coordinator_fault() -> Result<(), BrokerError> {
+    fail::fail_point!("coordinator_silent", |_| {
+        Err(BrokerError::Unreachable {
+            what: "read committed offsets".to_owned(),
+            brokers: None,
+            reason: "a test's fault".to_owned(),
+        })
+    });
+    Ok(())
+}
+
 /// Commits again where Kafka is behind: a commit that failed, or that an earlier one overtook, is
 /// followed by no other in a quiet partition.
-fn make_good_commits(group: &str, consumer: &GroupConsumer, assignments: &[Arc<Assignment>]) {
+fn make_good_commits(
+    consumer: &GroupConsumer,
+    assignments: &[Arc<Assignment>],
+    any: Option<TopicPartition>,
+) -> Result<(), BrokerError> {
     // Before Kafka is asked: what it says then is only older where a commit is missing.
     let reached: Vec<i64> = assignments.iter().map(|a| a.next_offset()).collect();
-    let places: Vec<_> = assignments.iter().map(|a| a.partition.clone()).collect();
-    let made_good = consumer
-        .committed(&places, KAFKA_TIMEOUT)
-        .and_then(|committed| {
-            let behind: Vec<_> = assignments
-                .iter()
-                .zip(reached.iter().zip(committed))
-                .filter(|(a, (reached, found))| {
-                    // Not ours is an operator's word, which the next claim hears.
-                    let found = match found {
-                        Some(found) if !is_ours(found) => return false,
-                        Some(found) => found.offset,
-                        None => 0,
-                    };
-                    !a.is_dropped() && found < **reached
-                })
-                .map(|(a, _)| (a.partition.clone(), a.committed()))
-                .collect();
-            consumer.commit(&behind, false)
-        });
-    if let Err(error) = made_good {
-        tracing::debug!(group, %error, "cannot compare commits; progress has them");
+    let mut places: Vec<_> = assignments.iter().map(|a| a.partition.clone()).collect();
+    if places.is_empty() {
+        places.extend(any);
     }
+    let committed = consumer.committed(&places, KAFKA_TIMEOUT)?;
+    let behind: Vec<_> = assignments
+        .iter()
+        .zip(reached.iter().zip(committed))
+        .filter(|(a, (reached, found))| {
+            // Not ours is an operator's word, which the next claim hears.
+            let found = match found {
+                Some(found) if !is_ours(found) => return false,
+                Some(found) => found.offset,
+                None => 0,
+            };
+            !a.is_dropped() && found < **reached
+        })
+        .map(|(a, _)| (a.partition.clone(), a.committed()))
+        .collect();
+    consumer.commit(&behind, false)
 }
 
 /// A database put back to an earlier state has lost what a claim wrote. A partition with records

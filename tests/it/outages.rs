@@ -4,7 +4,7 @@ use serde_json::json;
 use sluice_dev::StackOptions;
 
 use crate::support::probe::{self, Probe};
-use crate::support::{RawProducer, Serve, Space, private_stack};
+use crate::support::{RawProducer, Serve, Space, eventually, private_stack};
 
 /// Sends records of a schema that was registered while the registry was there.
 async fn send(producer: &RawProducer, topic: &str, id: u32, count: usize) {
@@ -77,5 +77,30 @@ async fn it_waits_for_whatever_is_away_and_goes_on_by_itself() {
     send(&producer, &topic, id, 40).await;
     space.wait_for_rows(200).await;
     assert_eq!(space.reconciled()["complete"], json!(200));
+    assert!(serve.stop().success());
+}
+
+/// A client that no longer hears its group's coordinator, while the brokers answer, joins anew.
+/// librdkafka's connection to a coordinator does not always come up again after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_no_longer_hears_its_coordinator_joins_anew() {
+    let space = Space::new("coordinator").await;
+    let topic = space.topic("order");
+    let id = probe::register(&space, &topic, &probe::schema()).await;
+    let producer = RawProducer::new(&space);
+    let settings = [("FAILPOINTS", "coordinator_silent=6*return")];
+    let serve = Serve::start_with(&space, &settings);
+    send(&producer, &topic, id, 20).await;
+    space.wait_for_rows(20).await;
+    eventually("a client that joins anew", async || {
+        let log = serve.log();
+        let anew = log.contains("the coordinator is silent; joining anew");
+        anew.then_some(()).ok_or(log)
+    })
+    .await;
+    serve.readiness(200, "").await;
+    send(&producer, &topic, id, 20).await;
+    space.wait_for_rows(40).await;
+    assert_eq!(space.reconciled()["records"], 40);
     assert!(serve.stop().success());
 }

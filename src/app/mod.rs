@@ -66,7 +66,7 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
     let asked_to_stop = stop_signals()?;
     let stop = CancellationToken::new();
     let listener = http::bind(config.http.listen).await?;
-    let pool = store::connect(&config.database, "serve")?;
+    let pool = store::connect(config, "serve")?;
     let registry = Arc::new(RegistryClient::new(&config.registry)?);
     let tasks = TaskTracker::new();
     let mut boards = Vec::new();
@@ -84,6 +84,7 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
         version = env!("CARGO_PKG_VERSION"), "serving"
     );
     let api = if roles.contains(&Role::Api) {
+        tasks.spawn(upkeep::remove_expired(pool.clone(), stop.clone()));
         Some(Api::new(config, pool.clone())?)
     } else {
         None

@@ -90,7 +90,7 @@ struct RequarantineArgs {
 /// # Errors
 /// Where Kafka, the registry or the database is away.
 pub async fn run(args: AuditArgs, context: &Context) -> anyhow::Result<Exit> {
-    let pool = store::connect(&context.config.database, "audit")?;
+    let pool = store::connect(&context.config, "audit")?;
     match args.command {
         AuditCommand::Reconcile(args) => reconcile(args, context, pool).await,
         AuditCommand::Requarantine(args) => requarantine(args, context, &pool).await,

@@ -43,7 +43,13 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "schemas": config.registry.schemas,
         },
         "database": { "url": database, "max_connections": config.database.max_connections },
-        "http": { "listen": config.http.listen },
+        "http": {
+            "listen": config.http.listen,
+            "allowed_origins": config.http.allowed_origins,
+            "trusted_proxies": config.http.trusted_proxies,
+            "caller_requests_per_second": config.http.caller_requests_per_second,
+            "address_requests_per_second": config.http.address_requests_per_second,
+        },
         "auth": {
             "jwt_algorithm": config.auth.jwt_algorithm,
             "jwt_secret": hidden(config.auth.jwt_secret.is_some()),
@@ -60,6 +66,7 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "batch_wait_millis": config.audit.batch_wait_millis,
             "writers": config.audit.writers,
             "retention": config.audit.retention.to_string(),
+            "security_types": config.audit.security_types.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
         "log": { "format": config.log.format, "filter": config.log.filter },
     });

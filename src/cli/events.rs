@@ -106,7 +106,7 @@ pub(super) fn parse_time(text: &str) -> Result<Micros, String> {
 /// # Errors
 /// Where the database is away or a row of the log was damaged.
 pub async fn run(args: EventsArgs, context: &Context) -> anyhow::Result<Exit> {
-    let pool = store::connect(&context.config.database, "events")?;
+    let pool = store::connect(&context.config, "events")?;
     match args.command {
         EventsCommand::List(args) => list(args, context, &pool).await,
         EventsCommand::Show { id } => show(id, context, &pool).await,

@@ -44,7 +44,7 @@ struct CreateArgs {
         long = "scope",
         value_name = "SCOPE",
         required = true,
-        help = "What it may do, may be repeated: events:read, events:publish, and for a key of the platform events:read:any, events:publish:any"
+        help = "What it may do, may be repeated: events:read, events:publish, security:read, and for a key of the platform events:read:any, events:publish:any, security:read:any"
     )]
     scopes: Vec<Scope>,
     /// From when on it is refused (RFC 3339, or YYYY-MM-DD in UTC); never by default.
@@ -57,7 +57,7 @@ struct CreateArgs {
 /// # Errors
 /// Where the database is away.
 pub async fn run(args: KeysArgs, context: &Context) -> anyhow::Result<Exit> {
-    let pool = store::connect(&context.config.database, "keys")?;
+    let pool = store::connect(&context.config, "keys")?;
     match args.command {
         KeysCommand::Create(args) => create(args, context, &pool).await,
         KeysCommand::List => list(context, &pool).await,

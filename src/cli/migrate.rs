@@ -17,7 +17,7 @@ pub struct Args {
 /// # Errors
 /// Where Postgres is away or a migration fails.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let pool = store::connect(&context.config.database, "migrate")?;
+    let pool = store::connect(&context.config, "migrate")?;
     let before = migrate::state(&pool).await?;
     if args.status {
         let rows = before

@@ -311,7 +311,7 @@ async fn adopt(args: AdoptArgs, context: &Context) -> anyhow::Result<Exit> {
     let kafka = &context.config.kafka;
     let (topic, group) = (full_name(kafka, &args.topic), full_name(kafka, &args.group));
     let info = describe(kafka, &topic).await?;
-    let pool = store::connect(&context.config.database, "topics")?;
+    let pool = store::connect(&context.config, "topics")?;
     let known = topic_history::topic_ids(&pool, &group, &topic).await?;
     let Some(old) = known.first() else {
         eprintln!("{group} has no history with {topic}: it will start by itself");
@@ -357,7 +357,7 @@ async fn acknowledge_loss(args: LossArgs, context: &Context) -> anyhow::Result<E
         .filter(|name| !name.trim().is_empty())
         .context("who acknowledges it? give --by NAME")?;
     let info = describe(kafka, &topic).await?;
-    let pool = store::connect(&context.config.database, "topics")?;
+    let pool = store::connect(&context.config, "topics")?;
     let from = topic_history::next_offset(&pool, &group, info.id, partition)
         .await?
         .with_context(|| format!("{group} has never read {topic} partition {partition}"))?;

@@ -118,6 +118,11 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(fault) = config.auth.fault() {
         return invalid(fault);
     }
+    if let Some(origin) = config.http.wrong_origin() {
+        return Err(ConfigError::Invalid(format!(
+            "http.allowed_origins: '{origin}' is no origin; write scheme://host[:port], such as https://shop.example"
+        )));
+    }
     let audit = &config.audit;
     for (key, value, low, high) in [
         ("audit.batch_records", audit.batch_records, 1, 100_000),

@@ -13,8 +13,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+
+use crate::event::TypeFilter;
 
 /// All settings.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -129,12 +132,35 @@ impl Default for Database {
 pub struct Http {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Origins whose pages may call the API from a browser, such as `https://shop.example`.
+    pub allowed_origins: Vec<String>,
+    /// Addresses or networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests a second of one key or user; 0 is no limit.
+    pub caller_requests_per_second: u32,
+    /// Requests a second from one address (of IPv6: one network of 64 bits); 0 is no limit.
+    pub address_requests_per_second: u32,
+}
+
+impl Http {
+    /// The first of the allowed origins that is none (RFC 6454, 6.1), if any.
+    pub(super) fn wrong_origin(&self) -> Option<&str> {
+        let is_origin = |text: &&String| {
+            url::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == **text)
+        };
+        let wrong = self.allowed_origins.iter().find(|text| !is_origin(text));
+        wrong.map(String::as_str)
+    }
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            caller_requests_per_second: 500,
+            address_requests_per_second: 1_000,
         }
     }
 }
@@ -153,6 +179,18 @@ pub struct Audit {
     pub writers: usize,
     /// How long the log keeps a month before `sluice audit archive` takes it; for ever by default.
     pub retention: Retention,
+    /// Which events `GET /api/security-audit` shows: a type such as `user.login`, a domain such as
+    /// `user.*`. Applies to what is recorded from then on.
+    #[serde(deserialize_with = "types")]
+    pub security_types: Vec<TypeFilter>,
+}
+
+fn types<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<TypeFilter>, D::Error> {
+    let patterns = Vec::<String>::deserialize(from)?;
+    let parsed = patterns.iter().map(|pattern| TypeFilter::parse(pattern));
+    parsed
+        .collect::<Result<_, _>>()
+        .map_err(serde::de::Error::custom)
 }
 
 impl Default for Audit {
@@ -163,6 +201,10 @@ impl Default for Audit {
             batch_wait_millis: 10,
             writers: 4,
             retention: Retention::Off,
+            security_types: ["user.*", "marketplace.*", "system.subscription_disabled"]
+                .into_iter()
+                .filter_map(|pattern| TypeFilter::parse(pattern).ok())
+                .collect(),
         }
     }
 }

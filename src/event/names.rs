@@ -91,6 +91,16 @@ impl TypeFilter {
     }
 }
 
+impl std::fmt::Display for TypeFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Domain(domain) => write!(f, "{domain}.*"),
+            Self::Exact(name) => f.write_str(name),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,17 +3,21 @@
 //! In: requests of probes, Prometheus and the API's callers. Out: `/livez`, `/readyz`, `/metrics`,
 //! and `/api`. Fails only where the address cannot be bound.
 
+mod address;
 mod api;
 pub mod auth;
+mod body;
 mod health;
 mod problem;
+mod rate;
+mod server;
 
 pub use api::Api;
 pub use health::Health;
 
 use std::net::SocketAddr;
 
-use axum::Router;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -38,21 +42,16 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 /// Serves until `stop`, with the API where this process has that role; requests under way are answered.
-///
-/// # Errors
-/// Where the socket fails.
 pub async fn serve(
     listener: TcpListener,
     health: Health,
     api: Option<Api>,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let mut router = Router::new().merge(health::routes(health));
     if let Some(api) = api {
         router = router.merge(api::routes(api));
     }
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    let router = router.layer(middleware::from_fn(body::read_to_its_end));
+    server::serve(listener, router, stop).await;
 }

@@ -78,6 +78,11 @@ kinds! {
     forbidden: FORBIDDEN, "forbidden", "The caller may not do this";
     not_found: NOT_FOUND, "not-found", "There is no such thing";
     method_not_allowed: METHOD_NOT_ALLOWED, "method-not-allowed", "The route has no such method";
+    not_acceptable: NOT_ACCEPTABLE, "not-acceptable", "There is no such form of it";
+    key_used: CONFLICT, "idempotency-key-used", "The Idempotency-Key belongs to another request";
+    key_under_way: CONFLICT, "idempotency-key-under-way", "The request is being worked on";
+    too_slow: REQUEST_TIMEOUT, "request-timeout", "The request did not arrive in time";
+    too_many_requests: TOO_MANY_REQUESTS, "too-many-requests", "The caller asks too often";
     too_large: PAYLOAD_TOO_LARGE, "too-large", "The body is too large";
     not_json: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not of a type that is read here";
     invalid_event: UNPROCESSABLE_ENTITY, "invalid-event", "An event does not fit its schema";
@@ -89,7 +94,18 @@ kinds! {
     busy: SERVICE_UNAVAILABLE, "busy", "Too much is under way";
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.title, self.detail)
+    }
+}
+
 impl Problem {
+    /// Whether the request may have had its effect.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.kind.ends_with(":outcome-unknown")
+    }
+
     /// With each fault of what was sent.
     pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
         self.errors = errors;

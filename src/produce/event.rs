@@ -41,6 +41,12 @@ impl NewEvent {
         self
     }
 
+    /// With this id where none was given.
+    pub fn id_or(mut self, id: Option<Uuid>) -> Self {
+        self.id = self.id.or(id);
+        self
+    }
+
     /// The company (tenant) to which it belongs.
     pub fn company(mut self, company: impl Into<String>) -> Self {
         self.company = Some(company.into());

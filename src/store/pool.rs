@@ -7,7 +7,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{Connection, Executor, PgPool, Row};
 
 use super::{StoreError, nodelay};
-use crate::config::Database;
+use crate::config::Config;
+use crate::event::TypeFilter;
 
 /// How long a caller waits for a connection.
 pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +21,9 @@ const IN_STEADY_USE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// [`StoreError::Url`] where the URL cannot be read.
-pub fn connect(database: &Database, application_name: &str) -> Result<PgPool, StoreError> {
+pub fn connect(config: &Config, application_name: &str) -> Result<PgPool, StoreError> {
+    let database = &config.database;
+    let security_types = patterns(&config.audit.security_types);
     let options: PgConnectOptions = database
         .url
         .expose_secret()
@@ -32,13 +35,41 @@ pub fn connect(database: &Database, application_name: &str) -> Result<PgPool, St
         .max_connections(database.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
-        .after_connect(move |_, _| {
+        .after_connect(move |connection, _| {
             nodelay::set_for_port(port);
-            Box::pin(async { Ok(()) })
+            Box::pin(tell_security_types(connection, security_types.clone()))
         })
         .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
         .after_release(|connection, _| Box::pin(outside_transaction(connection)))
         .connect_lazy_with(options))
+}
+
+/// For the trigger of `event_log`, which marks events of these types.
+async fn tell_security_types(
+    connection: &mut PgConnection,
+    patterns: String,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT set_config('sluice.security_types', $1, false)")
+        .bind(patterns)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Patterns of LIKE, with commas between them; the types have neither commas nor percent signs.
+fn patterns(types: &[TypeFilter]) -> String {
+    let pattern = |filter: &TypeFilter| match filter {
+        TypeFilter::All => "%".to_owned(),
+        TypeFilter::Domain(domain) => format!("{}.%", domain.replace('_', "\\_")),
+        TypeFilter::Exact(name) => name.replace('_', "\\_"),
+    };
+    // An empty setting would mean the default.
+    let all: Vec<String> = types.iter().map(pattern).collect();
+    if all.is_empty() {
+        ",".to_owned()
+    } else {
+        all.join(",")
+    }
 }
 
 /// Whether a connection may be lent. When Postgres has been away every idle one is dead, and a

@@ -123,7 +123,7 @@ impl Audited {
         config.kafka.namespace = format!("{name}.");
         config.registry.url = needed("SLUICE_TEST_REGISTRY_URL");
         config.database.url = new_database(&name).await.into();
-        let pool = sluice::store::connect(&config.database, "test").unwrap();
+        let pool = sluice::store::connect(&config, "test").unwrap();
         sqlx::migrate!().run(&pool).await.unwrap();
 
         let topic: Arc<str> = config.kafka.name("events.order.v1").into();

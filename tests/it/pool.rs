@@ -1,17 +1,16 @@
 //! The connection pool.
 
-use sluice::config::Database;
+use sluice::config::Config;
 use sqlx::postgres::PgConnection;
 use sqlx::{Executor, PgPool, Row};
 use std::time::Duration;
 
 fn pool(max_connections: u32) -> PgPool {
     let url = std::env::var("SLUICE_TEST_DATABASE_URL").expect("SLUICE_TEST_DATABASE_URL");
-    let database = Database {
-        url: url.into(),
-        max_connections,
-    };
-    sluice::store::connect(&database, "test").unwrap()
+    let mut config = Config::default();
+    config.database.url = url.into();
+    config.database.max_connections = max_connections;
+    sluice::store::connect(&config, "test").unwrap()
 }
 
 async fn backend_pid(connection: &mut PgConnection) -> i32 {

@@ -79,6 +79,7 @@ fn avro(entry: &Entry) -> Value {
     responses(
         (status = 200, description = "Every type that this service knows by name", body = Catalogue),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = []))
@@ -98,6 +99,7 @@ pub(super) async fn list(State(api): OfApi, _caller: Caller) -> Json<Catalogue> 
         (status = 200, description = "The type with its schema and an example", body = WholeEventType),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such type", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = []))

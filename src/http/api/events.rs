@@ -1,5 +1,7 @@
 //! `POST /api/events`: publishing one event or a batch.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -10,6 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::idempotency::{Repeatable, Turn};
 use super::query::Query;
 use super::{Api, OfApi};
 use crate::broker::DeliveryFailure;
@@ -19,6 +22,8 @@ use crate::produce::{NewEvent, PublishError, Receipt};
 
 /// The largest body, in bytes.
 pub(super) const MAX_BODY: usize = 8 << 20;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(20);
 /// The most events of a batch.
 const MAX_BATCH: usize = 1_000;
 /// The most faults that are listed.
@@ -105,19 +110,26 @@ impl From<Receipt> for PublishedEvent {
 /// Publish events
 ///
 /// One event or a batch. The answer comes when Kafka has acknowledged all of them. A batch of which
-/// an event does not fit is refused whole, unless `partial=true`.
+/// an event does not fit is refused whole, unless `partial=true`. With an `Idempotency-Key` the
+/// request may be sent again for 24 hours: it gets the same answer, and publishes nothing again.
 #[utoipa::path(
     post, path = "/api/events", tag = "events",
-    params(PublishQuery),
+    params(PublishQuery, (
+        "Idempotency-Key" = Option<String>, Header,
+        description = "1 to 255 visible ASCII characters, such as a UUID", max_length = 255
+    )),
     request_body(content = ToPublish, content_type = "application/json"),
     responses(
         (status = 202, description = "Kafka has every event that is listed", body = Published),
         (status = 400, description = "The request cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not publish this", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The Idempotency-Key came with another request, or this one is being worked on", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 8 MiB or 1,000 events", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "An event does not fit its schema: each fault with its JSON pointer", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Kafka or the registry is away; `type` says whether the outcome is unknown", body = Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = []))
@@ -137,26 +149,64 @@ pub(super) async fn publish(
     caller.publishes_as(None, None)?;
     is_json(request.headers())?;
     let room = reserve(&api, request.headers())?;
-    let body = Bytes::from_request(request, &())
+    let headers = request.headers().clone();
+    let body = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &()))
         .await
+        .map_err(|_| {
+            let seconds = BODY_TIME.as_secs();
+            Problem::too_slow(format!("the body did not arrive within {seconds} s"))
+        })?
         .map_err(|rejected| match rejected.status().as_u16() {
             413 => Problem::too_large("the body is larger than 8 MiB"),
             _ => Problem::bad_request(rejected.body_text()),
         })?;
-    let (events, faults) = read(&caller, &body, |event| {
-        api.0.publisher.catalog().validate(event)
-    })?;
-    drop(body);
-    if !faults.is_empty() && (!partial || events.is_empty()) {
-        return Err(refused(faults));
-    }
-    let published = send(&api, events).await?;
-    drop(room);
-    let answer = Published {
-        events: published,
-        refused: faults,
+    let parts: [&[u8]; 2] = [&[u8::from(partial)], &body];
+    let repeatable = match Repeatable::begin(&api.0.pool, &caller, &headers, &parts).await? {
+        Turn::Run(repeatable) => repeatable,
+        Turn::Answered(answer) => return Ok(accepted(answer)),
     };
-    Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response())
+    let answer = run(&api, &caller, &repeatable, body, partial).await;
+    drop(room);
+    match answer {
+        Ok(answer) => {
+            repeatable.answered(&answer).await;
+            Ok(accepted(answer))
+        }
+        Err(problem) => {
+            repeatable.failed(&problem).await;
+            Err(problem)
+        }
+    }
+}
+
+fn accepted(answer: Vec<u8>) -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::ACCEPTED, json, answer).into_response()
+}
+
+/// Publishes what is right of a body, and gives the answer's body.
+async fn run(
+    api: &Api,
+    caller: &Caller,
+    repeatable: &Repeatable,
+    body: Bytes,
+    partial: bool,
+) -> Result<Vec<u8>, Problem> {
+    let (events, refused_events) = read(
+        caller,
+        &body,
+        |index| repeatable.event_id(index),
+        |event| api.0.publisher.catalog().validate(event),
+    )?;
+    drop(body);
+    if !refused_events.is_empty() && (!partial || events.is_empty()) {
+        return Err(refused(refused_events));
+    }
+    let answer = Published {
+        events: send(api, events).await?,
+        refused: refused_events,
+    };
+    serde_json::to_vec(&answer).map_err(|error| Problem::internal(error.to_string()))
 }
 
 fn refused(mut faults: Vec<Fault>) -> Problem {
@@ -198,6 +248,7 @@ fn reserve(api: &Api, headers: &HeaderMap) -> Result<tokio::sync::OwnedSemaphore
 fn read(
     caller: &Caller,
     body: &[u8],
+    id: impl Fn(usize) -> Option<Uuid>,
     check: impl Fn(&NewEvent) -> Result<(), PublishError>,
 ) -> Result<(Vec<NewEvent>, Vec<Fault>), Problem> {
     let is_batch = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
@@ -219,7 +270,7 @@ fn read(
         let read = NewEvent::from_json(part.get().as_bytes())
             .and_then(|event| check(&event).map(|()| event));
         match read {
-            Ok(event) => events.push(owned(caller, event)?),
+            Ok(event) => events.push(owned(caller, event.id_or(id(index)))?),
             Err(error) => faults.extend(faults_of(error, at)?),
         }
     }

@@ -2,19 +2,22 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::cursor::{read_cursor, write_cursor};
+use super::export::{self, Format};
+use super::parameters::{Faults, parsed, text, time};
 use super::query::Query;
 use super::{Api, OfApi};
 use crate::consumers::audit::read::positioned;
-use crate::event::{MAX_INDEXED_TEXT, TypeFilter, parse_timestamp};
+use crate::event::TypeFilter;
 use crate::http::auth::Caller;
-use crate::http::problem::{Fault, Problem};
-use crate::store::Micros;
+use crate::http::problem::Problem;
 use crate::store::events::{EventFilter, LoggedRecord};
 use crate::store::history::{self, Direction, Page, Place, Search};
 
@@ -114,15 +117,20 @@ pub(super) struct EventPage {
 /// List events
 ///
 /// A page of the caller's history, newest first. Pages stay right while events arrive: `next` names
-/// the place after the last event and not a number of events.
+/// the place after the last event and not a number of events. With `Accept: application/x-ndjson` or
+/// `text/csv` everything is streamed from `cursor` on, whatever `limit` says.
 #[utoipa::path(
     get, path = "/api/events", tag = "events",
     params(HistoryQuery),
     responses(
-        (status = 200, description = "A page of events", body = EventPage),
+        (status = 200, description = "A page of events, or all as NDJSON or CSV", content(
+            (EventPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+        )),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read this", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "Accept names none of the forms", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A parameter cannot be used, or the query took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = []))
@@ -130,12 +138,17 @@ pub(super) struct EventPage {
 pub(super) async fn list(
     State(api): OfApi,
     caller: Caller,
+    headers: HeaderMap,
     Query(query): Query<HistoryQuery>,
-) -> Result<Json<EventPage>, Problem> {
+) -> Result<Response, Problem> {
     let view = caller.view(query.company_id.as_deref())?;
+    let format = Format::accepted(&headers)?;
     let mut page = query.page()?;
     // Said again though the view sees nothing else, so that the index is used.
     page.filter.company = view.company().map(str::to_owned);
+    if format != Format::Page {
+        return export::respond(api, view, page, format).await;
+    }
     let wanted = page.limit;
     // One more, to know whether there is a next page.
     page.limit += 1;
@@ -150,7 +163,7 @@ pub(super) async fn list(
     for row in &rows {
         events.push(shown(&api, row).await?);
     }
-    Ok(Json(EventPage { events, next }))
+    Ok(Json(EventPage { events, next }).into_response())
 }
 
 /// The event of a row with its position.
@@ -165,7 +178,7 @@ pub(super) async fn shown(api: &Api, row: &LoggedRecord) -> Result<Box<RawValue>
 impl HistoryQuery {
     /// The page that is asked for, or every fault of the parameters.
     fn page(&self) -> Result<Page, Problem> {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let filter = EventFilter {
             types: self.types(&mut faults),
             user: text(&mut faults, "userId", &self.user_id),
@@ -214,10 +227,7 @@ impl HistoryQuery {
         let after = parsed(&mut faults, "cursor", &self.cursor, wanted, |text| {
             read_cursor(direction, text)
         });
-        if !faults.is_empty() {
-            let detail = format!("{}: expected {}", faults[0].pointer, faults[0].expected);
-            return Err(Problem::invalid_query(detail).with_errors(faults));
-        }
+        faults.none()?;
         Ok(Page {
             filter,
             timeout_millis: if searched.is_some() {
@@ -232,10 +242,10 @@ impl HistoryQuery {
         })
     }
 
-    fn types(&self, faults: &mut Vec<Fault>) -> Vec<TypeFilter> {
+    fn types(&self, faults: &mut Faults) -> Vec<TypeFilter> {
         if self.types.len() > MAX_TYPES {
             let expected = format!("at most {MAX_TYPES} types");
-            faults.push(fault("type", &expected, &self.types.len().to_string()));
+            faults.add("type", &expected, &self.types.len().to_string());
             return Vec::new();
         }
         let mut types = Vec::with_capacity(self.types.len());
@@ -244,7 +254,7 @@ impl HistoryQuery {
                 Ok(filter) => types.push(filter),
                 Err(_) => {
                     let expected = "a type such as order.created, a domain such as order.*, or *";
-                    faults.push(fault("type", expected, pattern));
+                    faults.add("type", expected, pattern);
                 }
             }
         }
@@ -252,56 +262,19 @@ impl HistoryQuery {
     }
 }
 
-fn fault(name: &str, expected: &str, found: &str) -> Fault {
-    Fault {
-        pointer: name.to_owned(),
-        expected: expected.to_owned(),
-        found: found.chars().take(100).collect(),
-    }
-}
-
-fn parsed<T>(
-    faults: &mut Vec<Fault>,
-    name: &str,
-    given: &Option<String>,
-    expected: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Option<T> {
-    let given = given.as_deref()?;
-    let value = parse(given);
-    if value.is_none() {
-        faults.push(fault(name, expected, given));
-    }
-    value
-}
-
-fn text(faults: &mut Vec<Fault>, name: &str, given: &Option<String>) -> Option<String> {
-    let expected = "1 to 512 bytes of text without U+0000";
-    parsed(faults, name, given, expected, |text| {
-        ((1..=MAX_INDEXED_TEXT).contains(&text.len()) && !text.contains('\0'))
-            .then(|| text.to_owned())
-    })
-}
-
-fn time(faults: &mut Vec<Fault>, name: &str, given: &Option<String>) -> Option<Micros> {
-    let expected = "a time as RFC 3339, such as 2026-01-31T12:00:00Z, or a date";
-    parsed(faults, name, given, expected, |text| {
-        parse_timestamp(text).map(Micros)
-    })
-}
-
-fn check_range(faults: &mut Vec<Fault>, name: &str, filter: &EventFilter) {
-    let range = filter.from.zip(filter.to).map(|(from, to)| to.0 - from.0);
+fn check_range(faults: &mut Faults, name: &str, filter: &EventFilter) {
+    let range = filter.from.zip(filter.to);
+    let range = range.map(|(from, to)| to.0.saturating_sub(from.0));
     if range.is_none_or(|micros| micros > MAX_SEARCH_MICROS) {
-        faults.push(fault(
+        faults.add(
             name,
             "startDate and endDate at most 31 days apart, for no index helps to find it",
             "a longer or open range",
-        ));
+        );
     }
 }
 
-fn place_of(row: &LoggedRecord) -> Place {
+pub(super) fn place_of(row: &LoggedRecord) -> Place {
     Place {
         timestamp: row.timestamp,
         id: row.id,

@@ -3,23 +3,34 @@
 mod catalog;
 mod cursor;
 mod events;
+mod export;
 mod history;
+mod idempotency;
 mod openapi;
+mod parameters;
 mod query;
 mod record;
+mod security;
+mod stats;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
+use axum::extract::{FromRef, FromRequestParts, Request, State};
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderName, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http::HeaderValue, http::header};
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
+use tower_http::cors::CorsLayer;
 
+use super::address;
 use super::auth::{Authenticator, Caller};
 use super::problem::Problem;
+use super::rate::Rates;
 use crate::config::Config;
 use crate::consumers::audit::read::{EventReader, ReadError};
 use crate::produce::{PublishError, Publisher};
@@ -28,6 +39,9 @@ use crate::store::{Pool, StoreError};
 
 /// Bytes of all bodies that may be under way in `POST /api/events`, in KiB.
 const BODIES_KIB: usize = 64 * 1024;
+
+/// How long a request may take until its answer begins.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
 
 /// What the routes need.
 #[derive(Clone)]
@@ -42,6 +56,10 @@ struct Shared {
     /// The prefix of topics and subjects.
     namespace: String,
     bodies: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    rates: Rates,
+    trusted_proxies: Vec<IpNet>,
+    allowed_origins: Vec<HeaderValue>,
 }
 
 impl Api {
@@ -57,8 +75,22 @@ impl Api {
             tree: Arc::new(Tree::load(&config.registry)?),
             namespace: config.kafka.namespace.clone(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            exports: Arc::new(Semaphore::new(export::MAX_EXPORTS)),
+            rates: Rates::new(&config.http),
+            trusted_proxies: config.http.trusted_proxies.clone(),
+            allowed_origins: config
+                .http
+                .allowed_origins
+                .iter()
+                .filter_map(|origin| origin.parse().ok())
+                .collect(),
             pool,
         })))
+    }
+
+    /// From where a request comes.
+    fn from(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
+        address::of_client(extensions, headers, &self.0.trusted_proxies)
     }
 }
 
@@ -66,6 +98,8 @@ impl Api {
 pub(super) fn routes(api: Api) -> Router {
     let (routes, document) = openapi::described();
     let document = Arc::new(document);
+    let cross_origin = cross_origin(&api.0.allowed_origins);
+    let rated = middleware::from_fn_with_state(api.clone(), rated);
     routes
         .route(
             "/api/openapi.json",
@@ -81,18 +115,50 @@ pub(super) fn routes(api: Api) -> Router {
             Problem::method_not_allowed("see /api/docs for what the route takes")
         })
         .layer(middleware::from_fn(to_its_end))
+        .layer(rated)
+        .layer(cross_origin)
         .layer(middleware::from_fn(guarded))
 }
 
-/// Runs a request to its end though the client may be gone, for a database future is never
-/// cancelled; a panic becomes a problem and ends nothing else.
+/// What a page of another origin may do (Fetch standard, CORS): nothing, unless it is allowed.
+fn cross_origin(allowed: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(allowed.to_vec())
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(Duration::from_secs(3_600))
+}
+
+/// Turns away an address that asks too often, before anything is read for it.
+async fn rated(State(api): OfApi, request: Request, next: Next) -> Result<Response, Problem> {
+    let from = api.from(request.extensions(), request.headers());
+    api.0.rates.of_address(from)?;
+    Ok(next.run(request).await)
+}
+
+/// Runs a request to its end though the client may be gone, or is told that it takes too long, for
+/// a database future is never cancelled; a panic becomes a problem and ends nothing else.
 async fn to_its_end(request: Request, next: Next) -> Response {
-    tokio::spawn(next.run(request))
-        .await
-        .unwrap_or_else(|error| {
+    let running = tokio::spawn(next.run(request));
+    match tokio::time::timeout(REQUEST_TIME, running).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
             tracing::error!(%error, "a request ended in a panic");
             Problem::internal("the request failed; the log of the service says why").into_response()
-        })
+        }
+        Err(_) => Problem::outcome_unknown(format!(
+            "no answer within {} s; the request may still take effect",
+            REQUEST_TIME.as_secs()
+        ))
+        .retry_after(5)
+        .into_response(),
+    }
 }
 
 /// Headers by which a browser keeps what it got to itself.
@@ -121,11 +187,10 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let api = Api::from_ref(state);
-        let from = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::from([0, 0, 0, 0]), |info| info.0.ip());
-        api.0.authenticator.caller(&parts.headers, from).await
+        let from = api.from(&parts.extensions, &parts.headers);
+        let caller = api.0.authenticator.caller(&parts.headers, from).await?;
+        api.0.rates.of_caller(&caller.name())?;
+        Ok(caller)
     }
 }
 

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, catalog, events, history, record};
+use super::{Api, catalog, events, history, record, security, stats};
 use crate::http::problem::Problem;
 
 #[derive(OpenApi)]
@@ -24,6 +24,7 @@ use crate::http::problem::Problem;
     tags(
         (name = "events", description = "Publishing and history"),
         (name = "event types", description = "What can happen"),
+        (name = "security audit", description = "Who was let in, and what was administered"),
     )
 )]
 struct Document;
@@ -32,10 +33,12 @@ struct Document;
 pub(super) fn described() -> (axum::Router<Api>, utoipa::openapi::OpenApi) {
     let (routes, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(history::list, events::publish))
+        .routes(routes!(stats::show))
         .routes(routes!(record::show))
         .routes(routes!(record::raw))
         .routes(routes!(catalog::list))
         .routes(routes!(catalog::show))
+        .routes(routes!(security::list))
         .split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     document

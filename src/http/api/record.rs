@@ -54,6 +54,7 @@ struct RecordForm {
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = []))
@@ -118,6 +119,7 @@ struct RawHeader {
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = []))

@@ -15,15 +15,21 @@ pub enum Scope {
     EventsPublish,
     /// Publish events of any company.
     EventsPublishAny,
+    /// Read the security audit of its company.
+    SecurityRead,
+    /// Read the security audit of any company.
+    SecurityReadAny,
 }
 
 impl Scope {
     /// Every scope that a key can have.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::EventsRead,
         Self::EventsReadAny,
         Self::EventsPublish,
         Self::EventsPublishAny,
+        Self::SecurityRead,
+        Self::SecurityReadAny,
     ];
 
     /// Its name in lists, requests and the database.
@@ -33,12 +39,17 @@ impl Scope {
             Self::EventsReadAny => "events:read:any",
             Self::EventsPublish => "events:publish",
             Self::EventsPublishAny => "events:publish:any",
+            Self::SecurityRead => "security:read",
+            Self::SecurityReadAny => "security:read:any",
         }
     }
 
     /// Whether it reaches beyond one company, so that only a key of the platform may have it.
     pub fn is_platforms(self) -> bool {
-        matches!(self, Self::EventsReadAny | Self::EventsPublishAny)
+        matches!(
+            self,
+            Self::EventsReadAny | Self::EventsPublishAny | Self::SecurityReadAny
+        )
     }
 }
 
@@ -81,12 +92,14 @@ impl Role {
     fn scopes(self) -> &'static [Scope] {
         match self {
             Self::Member => &[Scope::EventsRead],
-            Self::CompanyAdmin => &[Scope::EventsRead, Scope::EventsPublish],
+            Self::CompanyAdmin => &[Scope::EventsRead, Scope::EventsPublish, Scope::SecurityRead],
             Self::Admin => &[
                 Scope::EventsRead,
                 Scope::EventsReadAny,
                 Scope::EventsPublish,
                 Scope::EventsPublishAny,
+                Scope::SecurityRead,
+                Scope::SecurityReadAny,
             ],
         }
     }
@@ -128,6 +141,22 @@ impl Caller {
         }
     }
 
+    /// Who it is in logs, in the security audit and to the rate limits.
+    pub fn name(&self) -> String {
+        match &self.identity {
+            Identity::Key { prefix } => format!("key:{prefix}"),
+            Identity::Person { user, .. } => match &self.company {
+                Some(company) => format!("user:{company}/{user}"),
+                None => format!("user:{user}"),
+            },
+        }
+    }
+
+    /// Its company; the platform's own callers have none.
+    pub fn company(&self) -> Option<&str> {
+        self.company.as_deref()
+    }
+
     /// Whether it has a scope.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
@@ -144,13 +173,7 @@ impl Caller {
         if !self.may(Scope::EventsRead) {
             return Err(missing(Scope::EventsRead));
         }
-        let own = self.own_company()?;
-        if company.is_some_and(|company| company != own) {
-            return Err(Problem::forbidden(
-                "companyId: only an admin may name another company than its own",
-            ));
-        }
-        let company = own.to_owned();
+        let company = self.own(company)?;
         Ok(match &self.identity {
             Identity::Person {
                 user,
@@ -161,6 +184,31 @@ impl Caller {
             },
             _ => View::Company(company),
         })
+    }
+
+    /// What it sees of the security audit, of `company` where it names one.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn security_view(&self, company: Option<&str>) -> Result<View, Problem> {
+        if self.may(Scope::SecurityReadAny) {
+            return Ok(company.map_or(View::Platform, |company| View::Company(company.to_owned())));
+        }
+        if !self.may(Scope::SecurityRead) {
+            return Err(missing(Scope::SecurityRead));
+        }
+        Ok(View::Company(self.own(company)?))
+    }
+
+    /// Its own company, which is the only one that it may name.
+    fn own(&self, named: Option<&str>) -> Result<String, Problem> {
+        let own = self.own_company()?;
+        if named.is_some_and(|company| company != own) {
+            return Err(Problem::forbidden(
+                "companyId: only an admin may name another company than its own",
+            ));
+        }
+        Ok(own.to_owned())
     }
 
     /// The company and the user that an event gets which this caller publishes: a program with a

@@ -2,8 +2,12 @@
 
 mod callers;
 mod catalogue;
+mod exports;
 mod history;
+mod limits;
 mod publish;
+mod repeats;
+pub mod statistics;
 mod tenants;
 
 use reqwest::{Method, RequestBuilder};

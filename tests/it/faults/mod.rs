@@ -38,6 +38,7 @@ pub use checker::{Attempt, Outcome, check};
 pub use facts::Facts;
 pub use load::{Load, Traffic};
 
+use crate::api::statistics::WRONG_COUNTS;
 use crate::support::{Space, eventually};
 
 /// Seeds of one kind of fault: three in CI, `soak` of them in a soak. `SLUICE_TEST_SEED` runs one.
@@ -67,6 +68,8 @@ pub async fn prove(space: &Space, attempts: &[Attempt]) -> Facts {
             .map(|violation| format!("  {violation}\n"))
             .collect::<String>()
     );
+    let wrong = space.count(WRONG_COUNTS).await;
+    assert_eq!(wrong, 0, "rows of event_counts that are not the log's");
     let report = space.reconciled();
     assert_eq!(
         report["records"],

@@ -6,7 +6,7 @@ use std::fs::File;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use sluice::config::Database;
+use sluice::config::Config;
 use sluice::store::progress::{self, PartitionKey};
 use sqlx::PgPool;
 
@@ -143,11 +143,10 @@ async fn zombie(space: &Space, point: &str, seed: u64) {
 
 /// Connections of another instance of the program.
 fn instance(space: &Space) -> PgPool {
-    let database = Database {
-        url: space.database_url.clone().into(),
-        max_connections: 2,
-    };
-    sluice::store::connect(&database, "test").expect("a pool")
+    let mut config = Config::default();
+    config.database.url = space.database_url.clone().into();
+    config.database.max_connections = 2;
+    sluice::store::connect(&config, "test").expect("a pool")
 }
 
 #[tokio::test]

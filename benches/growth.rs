@@ -7,16 +7,10 @@ mod harness;
 
 use clap::Parser;
 use harness::figures::{Aim, Figures, number};
+use harness::grown::{Spread, grow};
 use harness::mix;
-use harness::pipeline::{Indexes, drop_log, empty_log, run, settle};
+use harness::pipeline::{Indexes, drop_log, empty_log, run};
 use harness::support::Space;
-use sluice::store::event_log::{self, Month};
-use sqlx::{AssertSqlSafe, Executor, PgPool};
-
-/// The mix tells eighteen months.
-const DAYS: i64 = 550;
-/// Less than any month has.
-const MONTH_MILLIS: i64 = 27 * 86_400_000;
 
 #[derive(Parser)]
 struct Args {
@@ -48,7 +42,12 @@ async fn main() -> anyhow::Result<()> {
         empty.push(ran.rows_per_second);
         println!("empty: {} rows/s", number(ran.rows_per_second));
         if round == 2 {
-            grow(&log.pool, &args).await?;
+            let spread = if args.one_month {
+                Spread::OneMonth
+            } else {
+                Spread::Months
+            };
+            grow(&log.pool, args.rows, i64::try_from(args.events)?, spread).await?;
             let full = again(&mut log, args.events).await?;
             let slower: Vec<f64> = full
                 .iter()
@@ -67,59 +66,6 @@ async fn main() -> anyhow::Result<()> {
         drop_log(log).await?;
     }
     Ok(())
-}
-
-/// Copies rows to other topic ids and into the years before, until there are so many: companies,
-/// users and the distances of times are those of the mix, and the newest events are the last. The indexes are made again at the end, which takes a fraction of the
-/// time.
-async fn grow(pool: &PgPool, args: &Args) -> anyhow::Result<()> {
-    let (rows, events) = (args.rows, i64::try_from(args.events)?);
-    let indexes: Vec<(String, String)> = sqlx::query_as(
-        "SELECT indexname, replace(indexdef, ' ON ONLY ', ' ON ') FROM pg_indexes
-         WHERE tablename = 'event_log' AND indexname <> 'event_log_pkey'",
-    )
-    .fetch_all(pool)
-    .await?;
-    anyhow::ensure!(indexes.len() == 4, "{indexes:?}");
-    for (name, _) in &indexes {
-        pool.execute(AssertSqlSafe(format!("DROP INDEX {name}")))
-            .await?;
-    }
-    loop {
-        let held: i64 = sqlx::query_scalar("SELECT count(*) FROM event_log")
-            .fetch_one(pool)
-            .await?;
-        println!("the log holds {} rows", number(held as f64));
-        if held >= rows {
-            break;
-        }
-        // As many months before as there are copies already, so that each month has as many rows.
-        let months = if args.one_month { 0 } else { held / events };
-        let until = jiff::Timestamp::now().as_millisecond();
-        let each = (0..=months * 3).filter_map(|n| Month::of_millis(until - n * MONTH_MILLIS));
-        event_log::ensure_months(pool, &each.collect()).await?;
-        sqlx::query(
-            r#"INSERT INTO event_log (topic_id, partition, "offset", appended_at, topic, id, type, user_id,
-                   company_id, "timestamp", data, metadata, key, headers, schema_id, schema_fingerprint, raw, record_hash)
-               SELECT md5(topic_id::text || $1::text)::uuid, partition, "offset",
-                   appended_at - make_interval(months => $4), topic, gen_random_uuid(),
-                   type, user_id, company_id, "timestamp" - make_interval(days => $3), data, metadata, key, headers, schema_id,
-                   schema_fingerprint, raw, record_hash
-               FROM event_log LIMIT $2"#,
-        )
-        .bind(held)
-        .bind((rows - held).min(held))
-        .bind(i32::try_from(DAYS * held / events)?)
-        .bind(i32::try_from(months)?)
-        .execute(pool)
-        .await?;
-    }
-    for (name, definition) in indexes {
-        println!("making {name} again");
-        pool.execute(AssertSqlSafe(definition)).await?;
-    }
-    pool.execute("VACUUM (FREEZE, ANALYZE) event_log").await?;
-    settle(pool).await
 }
 
 /// As many records again, each time of other topics.

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each bench uses its part")]
 
 pub mod figures;
+pub mod grown;
 pub mod mix;
 pub mod pipeline;
 

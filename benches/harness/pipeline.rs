@@ -164,6 +164,10 @@ impl Rows {
                 .is_some(),
             "no month"
         );
+        // Plain COPY: what the pipeline does beside it, it does alone.
+        sqlx::query("DROP TRIGGER event_log_recorded ON event_log")
+            .execute(&space.pool)
+            .await?;
         settle(&space.pool).await?;
         let share = self.len().div_ceil(connections);
         let since = Instant::now();

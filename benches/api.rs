@@ -1,0 +1,331 @@
+//! The API over the wire: publishing in batches and one by one, and reading a log of ten million
+//! rows, with the whole service beside it.
+//!
+//! `cargo dev bench api [--rows 10000000] [--seconds 10]`
+
+mod harness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use harness::figures::{Aim, Figures, number};
+use harness::grown::{Spread, grow};
+use harness::support::{Serve, Space};
+use harness::{mix, pipeline};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+
+/// Events of a batch.
+const BATCH: usize = 500;
+/// Requests at the same time, of batches and of single events.
+const BATCH_CLIENTS: usize = 4;
+const SINGLE_CLIENTS: usize = 64;
+/// Readers at the same time.
+const READERS: usize = 2;
+/// No limit on how often this one caller asks.
+const NO_LIMITS: [(&str, &str); 2] = [
+    ("SLUICE_HTTP__CALLER_REQUESTS_PER_SECOND", "0"),
+    ("SLUICE_HTTP__ADDRESS_REQUESTS_PER_SECOND", "0"),
+];
+
+#[derive(Parser)]
+struct Args {
+    /// Rows of the log that is read
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: i64,
+    /// How long each kind of publishing is measured, three times
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Requests of each kind of reading
+    #[arg(long, default_value_t = 2_000)]
+    reads: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let mut figures = Figures::new("api");
+    publishing(&args, &mut figures).await?;
+    reading(&args, &mut figures).await?;
+    figures.finish()
+}
+
+async fn publishing(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
+    let space = Space::new("api").await;
+    let key = key(&space, "events:publish:any");
+    let serve = Serve::start_with(&space, &NO_LIMITS);
+    serve.ready().await;
+    let url = format!("{}/api/events", serve.url);
+    // Made beforehand: what is measured is the service.
+    let events: Vec<String> = mix::lines(200_000).collect();
+    let batches: Vec<String> = events
+        .chunks(BATCH)
+        .map(|batch| format!("[{}]", batch.join(",")))
+        .collect();
+    let (batches, events) = (Arc::new(batches), Arc::new(events));
+    let (mut of_batches, mut of_singles) = (Vec::new(), Vec::new());
+    for round in 1..=3 {
+        let each = Duration::from_secs(args.seconds);
+        let rate = post(&url, &key, &batches, BATCH_CLIENTS, each).await?;
+        of_batches.push(rate * BATCH as f64);
+        of_singles.push(post(&url, &key, &events, SINGLE_CLIENTS, each).await?);
+        println!(
+            "round {round}: in batches {} events/s, one by one {} events/s",
+            number(of_batches[round - 1]),
+            number(of_singles[round - 1])
+        );
+    }
+    anyhow::ensure!(serve.stop().success(), "sluice serve");
+    let unit = "events/s";
+    figures.add(
+        "publish_batch_per_second",
+        &of_batches,
+        unit,
+        Some(Aim::Over(20_000.0)),
+    );
+    figures.add(
+        "publish_single_per_second",
+        &of_singles,
+        unit,
+        Some(Aim::Over(4_000.0)),
+    );
+    Ok(())
+}
+
+/// Posts bodies by so many clients for a while, and gives requests a second.
+async fn post(
+    url: &str,
+    key: &str,
+    bodies: &Arc<Vec<String>>,
+    clients: usize,
+    time: Duration,
+) -> anyhow::Result<f64> {
+    let next = Arc::new(AtomicU64::new(0));
+    let client = harness::support::http();
+    let since = Instant::now();
+    let posting = (0..clients).map(|_| {
+        let (url, key, bodies) = (url.to_owned(), key.to_owned(), bodies.clone());
+        let (next, client) = (next.clone(), client.clone());
+        tokio::spawn(async move {
+            let mut answered = 0_u64;
+            while since.elapsed() < time {
+                let n = next.fetch_add(1, Ordering::Relaxed) as usize % bodies.len();
+                let request = client.post(&url).bearer_auth(&key);
+                let request = request.header("content-type", "application/json");
+                let answer = request.body(bodies[n].clone()).send().await?;
+                let status = answer.status();
+                let text = answer.text().await?;
+                anyhow::ensure!(status == 202, "{status}: {text}");
+                answered += 1;
+            }
+            Ok(answered)
+        })
+    });
+    let mut answered = 0;
+    for client in futures::future::join_all(posting).await {
+        answered += client??;
+    }
+    Ok(answered as f64 / since.elapsed().as_secs_f64())
+}
+
+fn key(space: &Space, scope: &str) -> String {
+    let made = space.ok(&["keys", "create", "--name", "bench", "--scope", scope]);
+    made.trim().to_owned()
+}
+
+/// What a reader asks for.
+struct Question {
+    name: &'static str,
+    path: fn(&mut StdRng, &Tenants) -> String,
+}
+
+/// Who is asked about.
+struct Tenants {
+    companies: Vec<String>,
+    users: Vec<(String, String)>,
+    types: Vec<String>,
+    first: jiff::civil::Date,
+}
+
+impl Tenants {
+    async fn of(space: &Space) -> anyhow::Result<Self> {
+        let companies = sqlx::query_scalar(
+            "SELECT DISTINCT company_id FROM event_counts WHERE company_id IS NOT NULL ORDER BY 1",
+        )
+        .fetch_all(&space.pool)
+        .await?;
+        let users = sqlx::query_as(
+            "SELECT company_id, user_id FROM event_log TABLESAMPLE SYSTEM (0.05)
+             WHERE company_id IS NOT NULL AND user_id IS NOT NULL LIMIT 5000",
+        )
+        .fetch_all(&space.pool)
+        .await?;
+        let types = sqlx::query_scalar("SELECT DISTINCT type FROM event_counts ORDER BY 1")
+            .fetch_all(&space.pool)
+            .await?;
+        let first: String = sqlx::query_scalar("SELECT min(hour)::date::text FROM event_counts")
+            .fetch_one(&space.pool)
+            .await?;
+        Ok(Self {
+            companies,
+            users,
+            types,
+            first: first.parse()?,
+        })
+    }
+
+    fn company(&self, random: &mut StdRng) -> &str {
+        &self.companies[random.random_range(0..self.companies.len())]
+    }
+
+    /// Days of the mix, as the two ends of a range.
+    fn range(&self, random: &mut StdRng, days: i64) -> (String, String) {
+        use jiff::ToSpan;
+        let from = self.first + random.random_range(0..500 - days).days();
+        (from.to_string(), (from + days.days()).to_string())
+    }
+}
+
+fn questions() -> Vec<Question> {
+    let ask = |name, path| Question { name, path };
+    vec![
+        ask("history_by_company_p99_ms", |random, tenants| {
+            format!("/api/events?companyId={}", tenants.company(random))
+        }),
+        ask("history_by_type_p99_ms", |random, tenants| {
+            let event_type = &tenants.types[random.random_range(0..tenants.types.len())];
+            format!(
+                "/api/events?companyId={}&type={event_type}",
+                tenants.company(random)
+            )
+        }),
+        ask("history_by_user_p99_ms", |random, tenants| {
+            let (company, user) = &tenants.users[random.random_range(0..tenants.users.len())];
+            format!("/api/events?companyId={company}&userId={user}")
+        }),
+        ask("history_by_date_p99_ms", |random, tenants| {
+            let (from, to) = tenants.range(random, 7);
+            let company = tenants.company(random);
+            format!("/api/events?companyId={company}&startDate={from}&endDate={to}")
+        }),
+        ask("stats_of_30_days_p99_ms", |random, tenants| {
+            let (from, to) = tenants.range(random, 30);
+            let company = tenants.company(random);
+            format!("/api/events/stats?companyId={company}&from={from}&to={to}&bucket=day")
+        }),
+        ask("stats_of_a_year_p99_ms", |random, tenants| {
+            let (from, to) = tenants.range(random, 365);
+            let company = tenants.company(random);
+            format!("/api/events/stats?companyId={company}&from={from}&to={to}&bucket=month")
+        }),
+    ]
+}
+
+async fn reading(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
+    const EVENTS: usize = 500_000;
+    let space = Space::new("history").await;
+    mix::fill(&space, EVENTS).await?;
+    let (_, serve) = pipeline::run(&space, i64::try_from(EVENTS)?, &NO_LIMITS).await?;
+    grow(
+        &space.pool,
+        args.rows,
+        i64::try_from(EVENTS)?,
+        Spread::Companies,
+    )
+    .await?;
+    let key = key(&space, "events:read:any");
+    let tenants = Arc::new(Tenants::of(&space).await?);
+    println!(
+        "{} companies, {} rows of event_counts",
+        tenants.companies.len(),
+        number(space.count("SELECT count(*) FROM event_counts").await as f64)
+    );
+    let (mut history, mut stats) = (Vec::new(), Vec::new());
+    for question in questions() {
+        let question = Arc::new(question);
+        ask(&serve.url, &key, &question, &tenants, args.reads / 10).await?;
+        let times = ask(&serve.url, &key, &question, &tenants, args.reads).await?;
+        println!(
+            "{}: p50 {:.1} ms, p99 {:.1} ms",
+            question.name,
+            at(&times, 0.5),
+            at(&times, 0.99)
+        );
+        figures.add(question.name, &[at(&times, 0.99)], "ms", None);
+        if question.name.starts_with("history") {
+            history.extend(times);
+        } else {
+            stats.extend(times);
+        }
+    }
+    history.sort_by(f64::total_cmp);
+    stats.sort_by(f64::total_cmp);
+    figures.add(
+        "history_p99_ms",
+        &[at(&history, 0.99)],
+        "ms",
+        Some(Aim::Under(20.0)),
+    );
+    figures.add(
+        "stats_p99_ms",
+        &[at(&stats, 0.99)],
+        "ms",
+        Some(Aim::Under(20.0)),
+    );
+    anyhow::ensure!(serve.stop().success(), "sluice serve");
+    Ok(())
+}
+
+/// Asks so often, and gives the times in milliseconds, sorted.
+async fn ask(
+    url: &str,
+    key: &str,
+    question: &Arc<Question>,
+    tenants: &Arc<Tenants>,
+    reads: usize,
+) -> anyhow::Result<Vec<f64>> {
+    let client = harness::support::http();
+    let reading = (0..READERS).map(|reader| {
+        let (url, key, client) = (url.to_owned(), key.to_owned(), client.clone());
+        let (question, tenants) = (question.clone(), tenants.clone());
+        tokio::spawn(async move {
+            let mut random = StdRng::seed_from_u64(reader as u64);
+            let mut times = Vec::new();
+            for _ in 0..reads / READERS {
+                let path = (question.path)(&mut random, &tenants);
+                let since = Instant::now();
+                let answer = client
+                    .get(format!("{url}{path}"))
+                    .bearer_auth(&key)
+                    .send()
+                    .await?;
+                let status = answer.status();
+                let body: Value = answer.json().await?;
+                times.push(since.elapsed().as_secs_f64() * 1e3);
+                anyhow::ensure!(status == 200, "{path}: {body}");
+            }
+            Ok(times)
+        })
+    });
+    let mut times = Vec::new();
+    for reader in futures::future::join_all(reading).await {
+        times.extend(reader??);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
+}
+
+/// The value at this share of sorted values.
+fn at(sorted: &[f64], share: f64) -> f64 {
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted
+        .get(index.min(sorted.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or(f64::NAN)
+}

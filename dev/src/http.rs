@@ -1,4 +1,4 @@
-//! GET and PUT over loopback, enough for a health check, a setting or a page of metrics. Fails as the connection does.
+//! HTTP over loopback, enough for a health check, a setting, a page of metrics or a call of the API. Fails as the connection does.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -18,19 +18,37 @@ pub struct Answer {
 
 /// GET `path` from `127.0.0.1:port`, within five seconds for each step.
 pub fn get(port: u16, path: &str) -> io::Result<Answer> {
-    send(
-        port,
-        &format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"),
-    )
+    request(port, "GET", path, &[], "")
 }
 
 /// PUT of a JSON body to `path` of `127.0.0.1:port`.
 pub fn put(port: u16, path: &str, body: &str) -> io::Result<Answer> {
+    request(
+        port,
+        "PUT",
+        path,
+        &[("Content-Type", "application/json")],
+        body,
+    )
+}
+
+/// A request with further headers and a body.
+pub fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Answer> {
     let length = body.len();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     send(
         port,
         &format!(
-            "PUT {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
         ),
     )
 }

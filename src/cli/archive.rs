@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::act::note;
 use super::confirm::confirm;
 use super::output::printable;
 use super::{Context, Exit, Output, print_listing, progress_bar};
@@ -17,6 +18,7 @@ use crate::config::Retention;
 use crate::consumers::audit::archive::{self, MonthOutcome};
 use crate::event::timestamp_text;
 use crate::store::archiving::{self, MonthSize};
+use crate::store::security_audit::ActResult;
 use crate::store::{PgPool, archived};
 
 /// Where to, and whether to ask.
@@ -102,7 +104,14 @@ async fn archive_all(
         bar.set_message(month.month.to_string());
         let shown = bar.clone();
         let observe = Arc::new(move || shown.inc(1));
-        match archive::archive_month(pool, month, &folder, observe).await {
+        let archived = archive::archive_month(pool, month, &folder, observe).await;
+        let result = match archived {
+            Ok(_) => ActResult::Done,
+            Err(_) => ActResult::Failed,
+        };
+        let target = format!("{} to {}", month.month, folder.display());
+        note(pool, "month.archive", &target, None, result).await?;
+        match archived {
             Ok(outcome) => done.push(outcome),
             Err(error) => {
                 failed = Some(error);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use super::act::note;
 use super::output::printable;
 use super::{Context, Exit, Output, archive, print_listing, progress_bar, quarantine};
 use crate::consumers::audit::reconcile::{
@@ -13,6 +14,7 @@ use crate::consumers::audit::reconcile::{
 };
 use crate::consumers::audit::requarantine::{self, Mode, Outcome};
 use crate::schema::{RegistryClient, SchemaCache, Tree};
+use crate::store::security_audit::ActResult;
 use crate::store::{self, PgPool};
 
 /// Classes that a schema which arrives later can make readable.
@@ -298,6 +300,15 @@ async fn requarantine(
         return Ok(Exit::Refused);
     }
     let outcome = pass(pool, &registry, &classes, Mode::Move).await?;
+    let target = format!("{} records", outcome.leaving());
+    note(
+        pool,
+        "quarantine.requarantine",
+        &target,
+        None,
+        ActResult::Done,
+    )
+    .await?;
     print_outcome(context.output, &outcome, "moved")?;
     Ok(if outcome.stays() == 0 {
         Exit::Done

@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::act::note;
 use super::{Context, Exit, Output, print_listing};
 use crate::event::{MAX_INDEXED_TEXT, timestamp_text};
 use crate::http::auth::{Key, Scope};
 use crate::store::api_keys::{self, ApiKey};
-use crate::store::security_audit::{self, Act, ActResult};
+use crate::store::security_audit::ActResult;
 use crate::store::{self, Micros, PgPool};
 
 /// Make, list and revoke the keys that callers of the API have.
@@ -145,28 +146,6 @@ async fn create(args: CreateArgs, context: &Context, pool: &PgPool) -> anyhow::R
         print_listing(context.output, &[], Vec::new(), &created)?;
     }
     Ok(Exit::Done)
-}
-
-async fn note(
-    pool: &PgPool,
-    action: &str,
-    target: &str,
-    company_id: Option<&str>,
-    result: ActResult,
-) -> anyhow::Result<()> {
-    let act = Act {
-        actor: &format!(
-            "cli:{}",
-            std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
-        ),
-        company_id,
-        action,
-        target: Some(target),
-        address: None,
-        result,
-        detail: None,
-    };
-    Ok(security_audit::record(pool, &act).await?)
 }
 
 /// A key as it is listed: nothing of it but the prefix.

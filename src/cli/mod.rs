@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, data on stdout, messages on stderr.
 
+mod act;
 mod archive;
 mod audit;
 mod bytes;

@@ -6,10 +6,12 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::act::note;
 use super::confirm::confirm;
 use super::{Context, Exit, print_listing};
 use crate::broker::{Admin, Change, Declared, Offsets, TopicInfo, plan, topic_id_text};
 use crate::config::Kafka;
+use crate::store::security_audit::ActResult;
 use crate::store::{self, topic_history};
 
 /// Topics: make and mend them as declared, list them, settle a loss.
@@ -335,6 +337,8 @@ async fn adopt(args: AdoptArgs, context: &Context) -> anyhow::Result<Exit> {
     }
     let partitions = info.partitions.len() as i32;
     topic_history::adopt(&pool, &group, &topic, info.id, partitions).await?;
+    let target = format!("{topic} {} for {group}", topic_id_text(info.id));
+    note(&pool, "topic.adopt", &target, None, ActResult::Done).await?;
     eprintln!("adopted: {group} goes on within a minute");
     Ok(Exit::Done)
 }
@@ -395,6 +399,8 @@ async fn acknowledge_loss(args: LossArgs, context: &Context) -> anyhow::Result<E
         to,
     };
     topic_history::acknowledge(&pool, &loss, &by).await?;
+    let target = format!("{topic}:{partition} offsets {from} to {to} for {group}, by {by}");
+    note(&pool, "loss.acknowledge", &target, None, ActResult::Done).await?;
     eprintln!("acknowledged by {by}: {group} goes on at offset {to} within a minute");
     Ok(Exit::Done)
 }

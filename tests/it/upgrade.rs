@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::support::{Serve, Space, order};
+use crate::support::{Serve, Space, order, soak};
 
 #[derive(Deserialize)]
 struct Releases {
@@ -139,7 +139,7 @@ async fn new_program_on_old_schema(before: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_and_the_schema_may_be_upgraded_in_either_order() {
-    if std::env::var_os("SLUICE_TEST_SOAK").is_none() {
+    if !soak() {
         eprintln!("only in a soak: `cargo dev test --soak upgrade::`");
         return;
     }

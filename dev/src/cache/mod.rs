@@ -132,14 +132,14 @@ impl Cache {
 
     /// The interpreter of an environment that holds exactly these packages; `requirements` is pip's list of exact
     /// versions with their digests.
-    pub fn python(&self, requirements: &str) -> anyhow::Result<PathBuf> {
+    pub fn python(&self, what: &str, requirements: &str) -> anyhow::Result<PathBuf> {
         let pin = crate::digest::of_bytes(requirements.as_bytes());
         let _lock = self.lock()?;
         let folder = self
             .root
             .join(format!("python-{}", pin.get(..12).unwrap_or(&pin)));
-        let title = "the packages of producers in Python (90 MB)";
-        install(&folder, title, &pin, &|into, attempt| {
+        let title = format!("the packages of {what}");
+        install(&folder, &title, &pin, &|into, attempt| {
             python::environment(into, requirements, attempt)
         })?;
         Ok(folder.join("bin/python"))

@@ -116,7 +116,7 @@ impl From<Receipt> for PublishedEvent {
     post, path = "/api/events", tag = "events",
     params(PublishQuery, (
         "Idempotency-Key" = Option<String>, Header,
-        description = "1 to 255 visible ASCII characters, such as a UUID", max_length = 255
+        description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$"
     )),
     request_body(content = ToPublish, content_type = "application/json"),
     responses(

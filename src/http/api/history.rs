@@ -44,17 +44,22 @@ pub(super) struct HistoryQuery {
     #[param(example = json!(["order.*"]))]
     types: Vec<String>,
     /// Events caused by this user.
+    #[param(min_length = 1, max_length = 512)]
     user_id: Option<String>,
     /// Events of this company; only an admin may name another than its own.
+    #[param(min_length = 1, max_length = 512)]
     company_id: Option<String>,
     /// Events with this record key. Wants a range of at most 31 days.
+    #[param(min_length = 1, max_length = 512)]
     key: Option<String>,
     /// Events with this id.
     #[param(format = Uuid)]
     id: Option<String>,
     /// Events with this `metadata.correlationId`. Wants a range of at most 31 days.
+    #[param(min_length = 1, max_length = 512)]
     correlation_id: Option<String>,
     /// Events with this text somewhere in their data. Wants a range of at most 31 days.
+    #[param(min_length = 1, max_length = 512)]
     text: Option<String>,
     /// Events that happened at or after this time (RFC 3339, or a date in UTC).
     #[param(example = "2026-01-01")]

@@ -32,6 +32,7 @@ const MAX_PLACE: usize = 80;
 #[into_params(parameter_in = Query)]
 pub(super) struct SecurityQuery {
     /// The company; only an admin may name another than its own.
+    #[param(min_length = 1, max_length = 512)]
     company_id: Option<String>,
     /// Entries at or after this time (RFC 3339, or a date in UTC).
     #[param(example = "2026-01-01")]

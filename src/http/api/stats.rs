@@ -44,6 +44,7 @@ pub(super) struct StatsQuery {
     #[param(example = "day")]
     bucket: Option<String>,
     /// The company; only an admin may name another than its own.
+    #[param(min_length = 1, max_length = 512)]
     company_id: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 
 mod callers;
 mod catalogue;
+mod conformance;
 mod exports;
 mod history;
 mod limits;

@@ -39,18 +39,17 @@ pub use facts::Facts;
 pub use load::{Load, Traffic};
 
 use crate::api::statistics::WRONG_COUNTS;
-use crate::support::{Space, eventually};
+use crate::support::{Space, eventually, soak};
 
-/// Seeds of one kind of fault: three in CI, `soak` of them in a soak. `SLUICE_TEST_SEED` runs one.
-pub fn seeds(soak: u64) -> RangeInclusive<u64> {
+/// Seeds of one kind of fault: three in CI, `soaked` of them in a soak. `SLUICE_TEST_SEED` runs one.
+pub fn seeds(soaked: u64) -> RangeInclusive<u64> {
     if let Some(seed) = std::env::var("SLUICE_TEST_SEED")
         .ok()
         .and_then(|s| s.parse().ok())
     {
         return seed..=seed;
     }
-    let soaking = std::env::var_os("SLUICE_TEST_SOAK").is_some();
-    1..=if soaking { soak } else { 3 }
+    1..=if soak() { soaked } else { 3 }
 }
 
 /// Waits until the audit group has processed everything, then fails where a law is broken, or

@@ -13,7 +13,9 @@ use crate::support::Servers;
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     let requirements = include_str!("../../foreign/python/requirements.txt");
     let cache = Cache::open().expect("the cache");
-    cache.python(requirements).expect("the packages for Python")
+    cache
+        .python("producers in Python (90 MB)", requirements)
+        .expect("the packages for Python")
 });
 
 /// Runs a program in Python and gives the lines of JSON that it prints.

@@ -198,6 +198,11 @@ impl Space {
     }
 }
 
+/// Whether what is tried at random is tried as often as can be.
+pub fn soak() -> bool {
+    std::env::var_os("SLUICE_TEST_SOAK").is_some()
+}
+
 /// Repeats a check until it gives a value; fails at the deadline with what it said last.
 pub async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> T
 where

@@ -1,6 +1,7 @@
 //! `demo`: the whole pipeline at work on fresh servers, and a summary computed from the servers. With `--once`
 //! it exits 0 only where the log is proven complete.
 
+mod api;
 mod program;
 mod summary;
 mod watch;
@@ -59,6 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     watch::shop(&demo, &mut serve, args.customers)?;
     let reconciled = demo.reconcile()?;
     summary::print(&demo, &reconciled)?;
+    let key = api::visit(&demo)?;
     if args.once {
         serve.stop(DRAINED_WITHIN)?;
         demo.stack.stop()?;
@@ -68,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         });
     }
-    demo.stay(&mut serve)
+    demo.stay(&mut serve, &key)
 }
 
 /// Servers come up while the release build runs.
@@ -194,13 +196,21 @@ impl Demo {
     }
 
     /// Stays until Ctrl-C, which ends the process elsewhere.
-    fn stay(&self, serve: &mut Program) -> anyhow::Result<ExitCode> {
+    fn stay(&self, serve: &mut Program, key: &str) -> anyhow::Result<ExitCode> {
         println!("\nstill running, until Ctrl-C:");
         println!(
-            "  API        http://127.0.0.1:{0}  (/readyz?verbose, /metrics)",
+            "  API        http://127.0.0.1:{0}/api/docs  (/readyz?verbose, /metrics)",
             self.http
         );
         up::print_addresses(&self.stack);
+        let (at, bearer) = (
+            format!("http://127.0.0.1:{}", self.http),
+            format!("-H 'Authorization: Bearer {key}'"),
+        );
+        println!("\ntry, as {}:", api::COMPANY);
+        println!("  curl {bearer} '{at}/api/events?type=order.*&limit=2'");
+        println!("  curl {bearer} '{at}{}'", api::STATISTICS);
+        println!("  curl {bearer} {at}/api/events --json '{}'", api::EVENT);
         println!(
             "\n  psql {}\n  logs and data in {}",
             self.stack.database_url(),

@@ -5,7 +5,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::archived::ArchivedRange;
-use super::event_log::Month;
+use super::event_log::{Month, PARTITIONS_LOCK};
+use super::transaction::take_lock;
 use super::{StoreError, Transaction};
 
 /// Rows, and the exclusive or of the first eight bytes of their hashes: what was archived and
@@ -190,12 +191,8 @@ async fn try_drop(tx: &mut Transaction, archive: &Archive) -> Result<bool, Store
     {
         return Ok(false);
     }
-    // Whoever makes a partition takes this first (`event_log::ensure_months`).
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('sluice event_log partitions', 0))"
-    )
-    .execute(&mut **tx)
-    .await?;
+    // Whoever makes a partition takes this first.
+    take_lock(tx, PARTITIONS_LOCK).await?;
     record(tx, archive).await?;
     run(
         tx,

@@ -12,7 +12,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-use super::{Micros, StoreError};
+use super::transaction::begin_locked;
+use super::{Micros, StoreError, Transaction};
 use crate::event::Event;
 
 /// One row to be written.
@@ -54,6 +55,9 @@ const PART_BYTES: usize = 1 << 18;
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// A count of columns of -1.
 const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// Held by whoever makes or drops a partition.
+pub(super) const PARTITIONS_LOCK: &str = "sluice event_log partitions";
 
 /// Seconds between the Unix epoch and Postgres' own, 2000-01-01.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -234,23 +238,32 @@ pub async fn ensure_months(pool: &PgPool, months: &BTreeSet<Month>) -> Result<()
     Ok(())
 }
 
-async fn ensure_month(pool: &PgPool, month: Month) -> Result<(), StoreError> {
-    let table = month.table();
-    let mut tx = pool.begin().await?;
-    // Two members may meet the first record of a month together.
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('sluice event_log partitions', 0))"
-    )
-    .execute(&mut *tx)
-    .await?;
-    let attached = sqlx::query_scalar!(
+/// Begins a transaction in which nobody else makes or drops a partition of the log.
+///
+/// # Errors
+/// Where another process has been at it for ten seconds, or Postgres is away.
+pub async fn lock_partitions(pool: &PgPool) -> Result<Transaction, StoreError> {
+    begin_locked(pool, PARTITIONS_LOCK).await
+}
+
+async fn is_attached(connection: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
            WHERE i.inhparent = 'event_log'::regclass AND c.relname = $1) AS "attached!""#,
         table
     )
-    .fetch_one(&mut *tx)
-    .await?;
-    if !attached {
+    .fetch_one(connection)
+    .await?)
+}
+
+async fn ensure_month(pool: &PgPool, month: Month) -> Result<(), StoreError> {
+    let table = month.table();
+    if is_attached(&mut *pool.acquire().await?, &table).await? {
+        return Ok(());
+    }
+    // Two members may meet the first record of a month together.
+    let mut tx = lock_partitions(pool).await?;
+    if !is_attached(&mut tx, &table).await? {
         let from = month.0;
         let to = month
             .next()

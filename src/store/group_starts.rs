@@ -5,6 +5,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::transaction::begin_locked;
 
 /// One existing partition and where a new group would begin in it.
 #[derive(Clone, Debug)]
@@ -72,13 +73,7 @@ pub async fn write_first(
     group: &str,
     beginnings: &[Beginning],
 ) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await?;
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-        format!("sluice group_starts {group}")
-    )
-    .execute(&mut *tx)
-    .await?;
+    let mut tx = begin_locked(pool, &format!("sluice group_starts {group}")).await?;
     for beginning in beginnings {
         sqlx::query!(
             r#"INSERT INTO group_starts ("group", topic, topic_id, partition, start_offset)

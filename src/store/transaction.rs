@@ -20,6 +20,37 @@ pub async fn begin(pool: &Pool) -> Result<Transaction, StoreError> {
     Ok(pool.begin().await?)
 }
 
+/// Begins a transaction that holds the lock of this name, for which every process of ours asks.
+///
+/// # Errors
+/// Where another has it for ten seconds, or Postgres is away.
+pub(super) async fn begin_locked(pool: &Pool, name: &str) -> Result<Transaction, StoreError> {
+    let mut tx = pool.begin().await?;
+    sqlx::query!("SET LOCAL lock_timeout = '10s'")
+        .execute(&mut *tx)
+        .await?;
+    take_lock(&mut tx, name).await?;
+    Ok(tx)
+}
+
+/// Takes the lock of this name until the transaction ends. Postgres ends a holder that asks
+/// nothing for five seconds: a process that was stopped would keep it for ever.
+///
+/// # Errors
+/// Where another has it for as long as the transaction's `lock_timeout`, or Postgres is away.
+pub(super) async fn take_lock(tx: &mut Connection, name: &str) -> Result<(), StoreError> {
+    sqlx::query("SET LOCAL idle_in_transaction_session_timeout = '5s'")
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+        name
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
 /// Marks a point to which the transaction can go back.
 ///
 /// # Errors

@@ -1,12 +1,13 @@
 //! Signals that end or freeze the process, at any moment under load.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use sluice::config::Config;
+use sluice::store::event_log;
 use sluice::store::progress::{self, PartitionKey};
 use sqlx::PgPool;
 
@@ -176,4 +177,16 @@ async fn a_claim_ends_the_backend_that_holds_the_row_and_no_other() {
     assert!(ended.is_err(), "the holder is gone");
     let lives = sqlx::query("SELECT 1").execute(&mut *stands_by).await;
     lives.expect("whoever does not hold the row goes on");
+}
+
+#[tokio::test]
+async fn who_stands_still_while_it_makes_a_month_holds_nobody_up() {
+    let space = Space::bare("month").await;
+    let (frozen, making) = (instance(&space), instance(&space));
+    let _holds = event_log::lock_partitions(&frozen).await.expect("the lock");
+    let month = "1997-07".parse().expect("a month");
+    // Each attempt waits ten seconds; the holder is ended after five.
+    event_log::ensure_months(&making, &BTreeSet::from([month]))
+        .await
+        .expect("made");
 }

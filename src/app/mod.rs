@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::broker::{self, BrokerError};
 use crate::config::Config;
 use crate::consumers::audit::{self, AuditSink};
+use crate::consumers::live::Live;
 use crate::http::{self, Api, Health, ListenError};
 use crate::produce::PublishError;
 use crate::schema::{RegistryClient, RegistryError, SchemaCache, Tree, TreeError};
@@ -70,13 +71,14 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
     let registry = Arc::new(RegistryClient::new(&config.registry)?);
     let tasks = TaskTracker::new();
     let mut boards = Vec::new();
+    let tree = Arc::new(Tree::load(&config.registry)?);
+    let schemas = Arc::new(SchemaCache::new(
+        RegistryClient::new(&config.registry)?,
+        tree,
+    ));
     if roles.contains(&Role::Audit) {
-        let tree = Arc::new(Tree::load(&config.registry)?);
-        let schemas = Arc::new(SchemaCache::new(
-            RegistryClient::new(&config.registry)?,
-            tree,
-        ));
-        boards.push(start_audit(config, &pool, schemas, &tasks, &stop)?);
+        let board = start_audit(config, &pool, schemas.clone(), &tasks, &stop)?;
+        boards.push(board);
         tasks.spawn(upkeep::make_months_ahead(pool.clone(), stop.clone()));
     }
     tracing::info!(
@@ -85,8 +87,16 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
     );
     let api = if roles.contains(&Role::Api) {
         tasks.spawn(upkeep::remove_expired(pool.clone(), stop.clone()));
-        Some(Api::new(config, pool.clone())?)
+        let live = roles.contains(&Role::Live).then(|| {
+            let (live, board) = Live::start(config, &pool, &schemas, &tasks, &stop);
+            boards.push(board);
+            live
+        });
+        Some(Api::new(config, pool.clone(), live)?)
     } else {
+        if roles.contains(&Role::Live) {
+            tracing::warn!("live push is handed on by the role api, which this process lacks");
+        }
         None
     };
     let health = Health {

@@ -5,18 +5,21 @@
 pub enum Role {
     /// The audit consumer group.
     Audit,
+    /// Live push, which the API of the same process hands on.
+    Live,
     /// The API under `/api`.
     Api,
 }
 
 impl Role {
     /// Every role, in the order of the flow.
-    pub const ALL: [Self; 2] = [Self::Audit, Self::Api];
+    pub const ALL: [Self; 3] = [Self::Audit, Self::Live, Self::Api];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Live => "live",
             Self::Api => "api",
         }
     }

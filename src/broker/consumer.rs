@@ -73,7 +73,37 @@ pub struct GroupConsumer {
     fetched: Mutex<HashSet<TopicPartition>>,
 }
 
-struct ConsumerQueue(*mut sys::rd_kafka_queue_t);
+/// The queue from which a consumer's events are taken; it must not outlive the client.
+pub(super) struct ConsumerQueue(*mut sys::rd_kafka_queue_t);
+
+impl ConsumerQueue {
+    pub(super) fn of(consumer: &BaseConsumer<ClientLog>) -> Self {
+        // SAFETY: the client is alive; the caller drops the queue before it.
+        Self(unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) })
+    }
+
+    /// The next event, or `None` when the time is up.
+    pub(super) fn poll(&self, timeout: Duration) -> Option<Event> {
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive; a null event means that the time is up.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.0, millis) };
+        (!event.is_null()).then(|| Event(event))
+    }
+}
+
+/// What an event says, whichever consumer it is of; a rebalance is read by its group's.
+pub(super) fn polled(event: &Event, names: &mut TopicNames) -> Polled {
+    // SAFETY: the event is alive for the whole match; each reader borrows from it.
+    unsafe {
+        match sys::rd_kafka_event_type(event.0) {
+            sys::RD_KAFKA_EVENT_FETCH => fetched(event, names),
+            sys::RD_KAFKA_EVENT_ERROR => error_event(event, names),
+            sys::RD_KAFKA_EVENT_OFFSET_COMMIT => committed(event),
+            sys::RD_KAFKA_EVENT_LOG => log_event(event),
+            _ => Polled::Nothing,
+        }
+    }
+}
 
 // SAFETY: librdkafka's queues and clients may be used from any thread.
 unsafe impl Send for ConsumerQueue {}
@@ -131,11 +161,10 @@ impl GroupConsumer {
         let consumer: BaseConsumer<ClientLog> = member_config(kafka, group)
             .create_with_context(ClientLog)
             .map_err(|e| BrokerError::client("create the consumer", e))?;
-        // SAFETY: the client outlives the queue, see the order of the fields.
-        let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        let queue = ConsumerQueue::of(&consumer);
         let names: Vec<&str> = topics.iter().map(AsRef::as_ref).collect();
         let member = Self {
-            queue: ConsumerQueue(queue),
+            queue,
             consumer,
             fetched: Mutex::default(),
         };
@@ -148,22 +177,14 @@ impl GroupConsumer {
 
     /// Waits up to `timeout` for the next event.
     pub fn poll(&self, timeout: Duration, names: &mut TopicNames) -> Polled {
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive; a null event means that the time is up.
-        let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0, millis) };
-        if event.is_null() {
+        let Some(event) = self.queue.poll(timeout) else {
             return Polled::Nothing;
-        }
-        let event = Event(event);
-        // SAFETY: the event is alive for the whole match; each reader borrows from it.
+        };
+        // SAFETY: the event is alive, and of this kind where it is read as such.
         unsafe {
             match sys::rd_kafka_event_type(event.0) {
-                sys::RD_KAFKA_EVENT_FETCH => fetched(&event, names),
                 sys::RD_KAFKA_EVENT_REBALANCE => self.rebalance(&event, names),
-                sys::RD_KAFKA_EVENT_ERROR => error_event(&event, names),
-                sys::RD_KAFKA_EVENT_OFFSET_COMMIT => committed(&event),
-                sys::RD_KAFKA_EVENT_LOG => log_event(&event),
-                _ => Polled::Nothing,
+                _ => polled(&event, names),
             }
         }
     }
@@ -378,7 +399,7 @@ impl GroupConsumer {
     }
 }
 
-fn list_of<'a>(
+pub(super) fn list_of<'a>(
     partitions: impl IntoIterator<Item = (&'a TopicPartition, Offset)>,
 ) -> Result<TopicPartitionList, BrokerError> {
     let mut list = TopicPartitionList::new();

@@ -5,6 +5,7 @@ mod client;
 mod consumer;
 mod describe;
 mod event;
+mod follower;
 mod offsets;
 mod producer;
 mod record;
@@ -19,6 +20,7 @@ pub use describe::{
     topic_ids,
 };
 pub use event::TopicNames;
+pub use follower::LogFollower;
 pub use offsets::{Committed, GroupOffset, Offsets, Watermarks};
 pub use producer::{Appended, DeliveryFailure, Outgoing, Pending, Producer};
 pub use record::{Headers, Record, record_hash};

@@ -45,6 +45,7 @@ fn show(context: &Context) -> anyhow::Result<()> {
         "database": { "url": database, "max_connections": config.database.max_connections },
         "http": {
             "listen": config.http.listen,
+            "public_url": config.http.public_url,
             "allowed_origins": config.http.allowed_origins,
             "trusted_proxies": config.http.trusted_proxies,
             "caller_requests_per_second": config.http.caller_requests_per_second,
@@ -67,6 +68,11 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "writers": config.audit.writers,
             "retention": config.audit.retention.to_string(),
             "security_types": config.audit.security_types.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        },
+        "live": {
+            "routes": config.live.routes,
+            "connections_per_company": config.live.connections_per_company,
+            "connections": config.live.connections,
         },
         "log": { "format": config.log.format, "filter": config.log.filter },
     });

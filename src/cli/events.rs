@@ -129,7 +129,7 @@ async fn list(args: ListArgs, context: &Context, pool: &PgPool) -> anyhow::Resul
         match reader.event(&record).await {
             Ok(event) => {
                 rows.push(table_row(&event, &record));
-                values.push(positioned(&event, &record)?);
+                values.push(positioned(&event, &Position::of(&record))?);
             }
             Err(damaged @ ReadError::Damaged { .. }) => {
                 eprintln!("sluice: {damaged}");

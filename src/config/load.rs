@@ -118,12 +118,10 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(fault) = config.auth.fault() {
         return invalid(fault);
     }
-    if let Some(origin) = config.http.wrong_origin() {
-        return Err(ConfigError::Invalid(format!(
-            "http.allowed_origins: '{origin}' is no origin; write scheme://host[:port], such as https://shop.example"
-        )));
+    if let Some(fault) = config.http.fault().or_else(|| config.live.fault()) {
+        return Err(ConfigError::Invalid(fault));
     }
-    let audit = &config.audit;
+    let (audit, live) = (&config.audit, &config.live);
     for (key, value, low, high) in [
         ("audit.batch_records", audit.batch_records, 1, 100_000),
         ("audit.batch_bytes", audit.batch_bytes, 1_024, 256 << 20),
@@ -134,6 +132,13 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
             10_000,
         ),
         ("audit.writers", audit.writers, 1, 32),
+        ("live.connections", live.connections, 1, 100_000),
+        (
+            "live.connections_per_company",
+            live.connections_per_company,
+            1,
+            100_000,
+        ),
         (
             "database.max_connections",
             config.database.max_connections as usize,

@@ -2,10 +2,12 @@
 //! validated whole before anything binds or connects.
 
 mod auth;
+mod live;
 mod load;
 mod retention;
 
 pub use auth::{Auth, JwtAlgorithm};
+pub use live::{Live, LiveRoute, LiveTo};
 pub use load::{ConfigError, load};
 pub use retention::Retention;
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub auth: Auth,
     /// The audit group.
     pub audit: Audit,
+    /// Live push.
+    pub live: Live,
     /// Logging.
     pub log: Log,
 }
@@ -132,7 +136,11 @@ impl Default for Database {
 pub struct Http {
     /// Address to listen on.
     pub listen: SocketAddr,
-    /// Origins whose pages may call the API from a browser, such as `https://shop.example`.
+    /// Where browsers find this service, such as `https://events.example.com`; by default
+    /// `http://` and [`Http::listen`].
+    pub public_url: Option<url::Url>,
+    /// Origins beside that one whose pages may call the API and open `/ws`, such as
+    /// `https://shop.example.com`.
     pub allowed_origins: Vec<String>,
     /// Addresses or networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -143,13 +151,31 @@ pub struct Http {
 }
 
 impl Http {
-    /// The first of the allowed origins that is none (RFC 6454, 6.1), if any.
-    pub(super) fn wrong_origin(&self) -> Option<&str> {
-        let is_origin = |text: &&String| {
-            url::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == **text)
+    /// Whether a page of this origin (RFC 6454) may open a WebSocket.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        let own = match &self.public_url {
+            Some(url) => url.origin().ascii_serialization(),
+            None => format!("http://{}", self.listen),
         };
-        let wrong = self.allowed_origins.iter().find(|text| !is_origin(text));
-        wrong.map(String::as_str)
+        own == origin || self.allowed_origins.iter().any(|allowed| allowed == origin)
+    }
+
+    /// What is wrong with it, if anything.
+    fn fault(&self) -> Option<String> {
+        let is_http = |url: &url::Url| matches!(url.scheme(), "http" | "https");
+        if self.public_url.as_ref().is_some_and(|url| !is_http(url)) {
+            return Some("http.public_url: not an http or https URL".to_owned());
+        }
+        self.allowed_origins.iter().find_map(|origin| {
+            let read = url::Url::parse(origin).ok().filter(is_http);
+            let read = read.map(|url| url.origin().ascii_serialization());
+            (read.as_ref() != Some(origin)).then(|| {
+                format!(
+                    "http.allowed_origins: '{origin}' is not an origin; write it as browsers do, such as {}",
+                    read.as_deref().unwrap_or("https://shop.example.com")
+                )
+            })
+        })
     }
 }
 
@@ -157,6 +183,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             caller_requests_per_second: 500,

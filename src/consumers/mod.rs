@@ -1,2 +1,3 @@
 //! One folder a consumer group.
 pub mod audit;
+pub mod live;

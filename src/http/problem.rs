@@ -88,6 +88,7 @@ kinds! {
     invalid_event: UNPROCESSABLE_ENTITY, "invalid-event", "An event does not fit its schema";
     invalid_query: UNPROCESSABLE_ENTITY, "invalid-query", "A parameter cannot be used";
     query_too_slow: UNPROCESSABLE_ENTITY, "query-too-slow", "The query took too long";
+    too_many: TOO_MANY_REQUESTS, "too-many", "There are as many as there may be";
     internal: INTERNAL_SERVER_ERROR, "internal", "The fault is ours";
     unavailable: SERVICE_UNAVAILABLE, "unavailable", "A server that this needs is away";
     outcome_unknown: SERVICE_UNAVAILABLE, "outcome-unknown", "Whether the events were published is not known";

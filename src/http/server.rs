@@ -20,6 +20,9 @@ use tower::ServiceExt;
 const MAX_CONNECTIONS: usize = 20_000;
 /// How long a request's head may take, and how long a connection is kept without a request.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long what was written may wait for a client that does not read, until its connection is
+/// ended.
+const UNREAD: Duration = Duration::from_secs(30);
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// The wait after a connection cannot be accepted (no file descriptors left).
@@ -57,8 +60,15 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     connections.wait().await;
 }
 
-async fn converse(stream: TcpStream, from: SocketAddr, router: Router, stop: CancellationToken) {
+/// Settings of a connection; one that the system does not have is done without.
+fn set_up(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD));
+}
+
+async fn converse(stream: TcpStream, from: SocketAddr, router: Router, stop: CancellationToken) {
+    set_up(&stream);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(from));
         router.clone().oneshot(request)

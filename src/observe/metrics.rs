@@ -118,6 +118,83 @@ static CONFIRMED_LATE: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
+static LIVE_CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauge(
+        "sluice_live_connections",
+        "Clients that are told what happens, by transport: websocket or sse.",
+        &["transport"],
+    )
+});
+static LIVE_MESSAGES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "sluice_live_messages_sent_total",
+        "Messages written to clients, by transport and kind.",
+        &["transport", "kind"],
+    )
+});
+static LIVE_LAGGED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "sluice_live_lagged_total",
+        "Clients that were told that something was left out, by reason.",
+        &["reason"],
+    )
+});
+static LIVE_SKIPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "sluice_live_skipped_total",
+        "Records that live push could not decode; audit quarantines them.",
+        &["class"],
+    )
+});
+
+/// Figures that one connection adds to; it counts as one until it is dropped.
+#[derive(Debug)]
+pub struct LiveMeter {
+    transport: &'static str,
+    events: IntCounter,
+    end_to_end: Histogram,
+}
+
+impl LiveMeter {
+    /// The meter of a new connection; `group` is the follower's name.
+    pub fn new(group: &str, transport: &'static str) -> Self {
+        LIVE_CONNECTIONS.with_label_values(&[transport]).inc();
+        Self {
+            transport,
+            events: LIVE_MESSAGES.with_label_values(&[transport, "event"]),
+            end_to_end: END_TO_END.with_label_values(&[group]),
+        }
+    }
+
+    /// An event was written, this long after its record's append.
+    pub fn event(&self, millis: i64) {
+        self.events.inc();
+        self.end_to_end.observe(millis.max(0) as f64 / 1_000.0);
+    }
+
+    /// A message of another kind was written.
+    pub fn other(&self, kind: &str) {
+        let labels = [self.transport, kind];
+        LIVE_MESSAGES.with_label_values(&labels).inc();
+    }
+}
+
+impl Drop for LiveMeter {
+    fn drop(&mut self) {
+        LIVE_CONNECTIONS.with_label_values(&[self.transport]).dec();
+    }
+}
+
+/// A client was told that something was left out.
+pub fn live_lagged(reason: &str) {
+    LIVE_LAGGED.with_label_values(&[reason]).inc();
+}
+
+/// Live push could not decode a record.
+pub fn live_skipped(class: &str) {
+    LIVE_SKIPPED.with_label_values(&[class]).inc();
+}
+
 /// Figures that one assignment of a partition adds to.
 #[derive(Clone, Debug)]
 pub struct PartitionMeter {

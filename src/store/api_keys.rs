@@ -99,6 +99,20 @@ pub async fn revoke(pool: &PgPool, prefix_or_id: &str) -> Result<bool, StoreErro
     Ok(revoked.rows_affected() > 0)
 }
 
+/// Those of the keys with these prefixes that are still taken.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn valid(pool: &PgPool, prefixes: &[String]) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT prefix FROM api_keys WHERE prefix = ANY ($1) AND revoked_at IS NULL
+             AND (expires_at IS NULL OR expires_at > clock_timestamp())",
+        prefixes
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
 /// Notes that a key was used, once a minute at most.
 ///
 /// # Errors

@@ -122,6 +122,31 @@ fn month_of(text: &str) -> Result<Month, StoreError> {
         .map_err(|_| StoreError::Corrupt(format!("archived_months holds the month '{text}'")))
 }
 
+/// Whether an archive holds anything of these partitions (topic id, number) at or after the offset.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn holds_any_after(
+    pool: &PgPool,
+    places: &[(Uuid, i32, i64)],
+) -> Result<bool, StoreError> {
+    let topic_ids: Vec<Uuid> = places.iter().map(|place| place.0).collect();
+    let partitions: Vec<i32> = places.iter().map(|place| place.1).collect();
+    let offsets: Vec<i64> = places.iter().map(|place| place.2).collect();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM archived_ranges r
+               JOIN unnest($1::uuid[], $2::int[], $3::bigint[]) AS w(topic_id, partition, from_offset)
+                   ON r.topic_id = w.topic_id AND r.partition = w.partition
+               WHERE r.last_offset >= w.from_offset) AS "held!""#,
+        &topic_ids,
+        &partitions,
+        &offsets
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
 /// Every archive, oldest month first.
 ///
 /// # Errors

@@ -121,14 +121,70 @@ pub async fn by_id(
     Ok(query.build_query_as().fetch_all(database).await?)
 }
 
+/// Rows of one partition that a company may have missed.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// Kafka's id of the topic.
+    pub topic_id: Uuid,
+    /// Partition number.
+    pub partition: i32,
+    /// At or after this offset.
+    pub from: i64,
+    /// Before this offset.
+    pub to: i64,
+    /// Events of this company.
+    pub company: String,
+    /// Any of these types.
+    pub types: Vec<TypeFilter>,
+    /// Of these types also other companies' events.
+    pub types_of_any_company: Vec<TypeFilter>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Rows of a partition in the order of their offsets, by the primary key.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn missed(pool: &PgPool, missed: &Missed) -> Result<Vec<LoggedRecord>, StoreError> {
+    let mut query = select(&EventFilter {
+        types: missed.types.clone(),
+        ..EventFilter::default()
+    });
+    query
+        .push(" AND topic_id = ")
+        .push_bind(missed.topic_id)
+        .push(" AND partition = ")
+        .push_bind(missed.partition)
+        .push(r#" AND "offset" >= "#)
+        .push_bind(missed.from)
+        .push(r#" AND "offset" < "#)
+        .push_bind(missed.to)
+        .push(" AND (company_id = ")
+        .push_bind(missed.company.clone());
+    for pattern in &missed.types_of_any_company {
+        query.push(" OR ");
+        push_type(&mut query, pattern);
+    }
+    query.push(r#") ORDER BY "offset" LIMIT "#);
+    query.push_bind(missed.limit);
+    Ok(query.build_query_as().fetch_all(pool).await?)
+}
+
 pub(super) fn select(filter: &EventFilter) -> QueryBuilder<Postgres> {
     let mut query = QueryBuilder::new(COLUMNS);
     query.push(" WHERE true");
+    push_conditions(&mut query, filter);
+    query
+}
+
+/// The filter as conditions, each with its AND.
+pub(super) fn push_conditions(query: &mut QueryBuilder<Postgres>, filter: &EventFilter) {
     if !filter.types.is_empty() {
         query.push(" AND (false");
         for pattern in &filter.types {
             query.push(" OR ");
-            push_type(&mut query, pattern);
+            push_type(query, pattern);
         }
         query.push(")");
     }
@@ -147,7 +203,6 @@ pub(super) fn select(filter: &EventFilter) -> QueryBuilder<Postgres> {
     if let Some(to) = filter.to {
         query.push(r#" AND "timestamp" < "#).push_bind(to);
     }
-    query
 }
 
 /// [`TypeFilter::matches`] as a condition: `system.*` types only by their own name.

@@ -14,6 +14,7 @@ pub mod events;
 pub mod group_starts;
 pub mod history;
 pub mod idempotent;
+pub mod live;
 mod micros;
 pub mod migrate;
 pub mod month_rows;

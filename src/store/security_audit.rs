@@ -1,7 +1,7 @@
 //! `security_audit`: failed log-ins and every administrative act; `security_events`: the events of
 //! the log that are security-relevant.
 
-use sqlx::PgPool;
+use sqlx::{FromRow, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::{Micros, StoreError, View};
@@ -63,7 +63,7 @@ pub async fn record(pool: &PgPool, act: &Act<'_>) -> Result<(), StoreError> {
 }
 
 /// An act or a security-relevant event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Entry {
     /// When: of an act that it was done, of an event its own time.
     pub at: Micros,
@@ -111,44 +111,69 @@ pub async fn page(
     timeout_millis: u32,
 ) -> Result<Vec<Entry>, StoreError> {
     let mut tx = view.begin(pool, timeout_millis).await?;
-    let (at, place) = match &page.after {
-        Some((at, place)) => (Some(*at), place.as_str()),
-        None => (None, ""),
-    };
-    // Each side by its own index; what is at the cursor's very time is sorted out by its place.
-    let entries = sqlx::query_as!(
-        Entry,
-        r#"SELECT at AS "at!: Micros", place AS "place!", actor, company_id, action AS "action!", target,
-               address, result, detail, event_id
-           FROM (
-               (SELECT at, 'a' || lpad(id::text, 20, '0') AS place, actor, company_id, action, target, address,
-                    result, detail, NULL::uuid AS event_id
-                FROM security_audit
-                WHERE ($1::text IS NULL OR company_id = $1)
-                  AND ($2::timestamptz IS NULL OR at >= $2) AND ($3::timestamptz IS NULL OR at < $3)
-                  AND ($4::timestamptz IS NULL OR at < $4
-                       OR (at = $4 AND 'a' || lpad(id::text, 20, '0') < $5 COLLATE "C"))
-                ORDER BY at DESC, id DESC LIMIT $6)
-               UNION ALL
-               (SELECT "timestamp", 'e' || topic_id || lpad(partition::text, 10, '0') || lpad("offset"::text, 20, '0'),
-                    'user:' || user_id, company_id, type, NULL, NULL, NULL, NULL, id
-                FROM security_events
-                WHERE ($1::text IS NULL OR company_id = $1)
-                  AND ($2::timestamptz IS NULL OR "timestamp" >= $2) AND ($3::timestamptz IS NULL OR "timestamp" < $3)
-                  AND ($4::timestamptz IS NULL OR "timestamp" < $4 OR ("timestamp" = $4
-                       AND 'e' || topic_id || lpad(partition::text, 10, '0') || lpad("offset"::text, 20, '0') < $5 COLLATE "C"))
-                ORDER BY "timestamp" DESC, topic_id DESC, partition DESC, "offset" DESC LIMIT $6)
-           ) AS both_lists
-           ORDER BY at DESC, place COLLATE "C" DESC LIMIT $6"#,
-        view.company(),
-        page.from as _,
-        page.to as _,
-        at as _,
-        place,
-        page.limit
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let mut query = QueryBuilder::new("SELECT * FROM ((");
+    push_side(&mut query, &ACTS, view, page);
+    query.push(") UNION ALL (");
+    push_side(&mut query, &EVENTS, view, page);
+    query.push(r#")) AS both_lists ORDER BY at DESC, place COLLATE "C" DESC LIMIT "#);
+    query.push_bind(page.limit);
+    let entries = query.build_query_as().fetch_all(&mut *tx).await?;
     tx.commit().await?;
     Ok(entries)
+}
+
+/// One of the two lists.
+struct Side {
+    columns: &'static str,
+    at: &'static str,
+    /// Orders what is of the same time, as text of one length.
+    place: &'static str,
+    order: &'static str,
+}
+
+const ACTS: Side = Side {
+    columns:
+        "at, actor, company_id, action, target, address, result, detail, NULL::uuid AS event_id
+        FROM security_audit",
+    at: "at",
+    place: "'a' || lpad(id::text, 20, '0')",
+    order: "at DESC, id DESC",
+};
+const EVENTS: Side = Side {
+    columns: r#""timestamp" AS at, 'user:' || user_id AS actor, company_id, type AS action, NULL AS target,
+        NULL AS address, NULL AS result, NULL AS detail, id AS event_id FROM security_events"#,
+    at: r#""timestamp""#,
+    place: r#"'e' || topic_id || lpad(partition::text, 10, '0') || lpad("offset"::text, 20, '0')"#,
+    order: r#""timestamp" DESC, topic_id DESC, partition DESC, "offset" DESC"#,
+};
+
+/// Conditions that are not asked for are left out, so that each side has its index.
+fn push_side(query: &mut QueryBuilder<Postgres>, side: &Side, view: &View, page: &EntryPage) {
+    let Side {
+        columns,
+        at,
+        place,
+        order,
+    } = side;
+    query.push(format!("SELECT {place} AS place, {columns} WHERE true"));
+    if let Some(company) = view.company() {
+        query
+            .push(" AND company_id = ")
+            .push_bind(company.to_owned());
+    }
+    if let Some(from) = page.from {
+        query.push(format!(" AND {at} >= ")).push_bind(from);
+    }
+    if let Some(to) = page.to {
+        query.push(format!(" AND {at} < ")).push_bind(to);
+    }
+    if let Some((after, after_place)) = &page.after {
+        query.push(format!(" AND {at} <= ")).push_bind(*after);
+        query.push(format!(" AND ({at} < ")).push_bind(*after);
+        query.push(format!(r#" OR {place} COLLATE "C" < "#));
+        query.push_bind(after_place.clone()).push(")");
+    }
+    query
+        .push(format!(" ORDER BY {order} LIMIT "))
+        .push_bind(page.limit);
 }

@@ -20,6 +20,7 @@ mod board;
 mod claim;
 mod driver;
 mod fault_point;
+mod follower;
 mod group;
 mod lane;
 mod ticket;
@@ -28,6 +29,7 @@ mod write;
 
 pub use assignment::{Assignment, Received};
 pub use board::{Board, GroupReport, PartitionState};
+pub use follower::{Chunks, Follow, Followed, follow};
 pub use group::{Group, run_sink};
 
 use std::future::Future;

@@ -68,11 +68,11 @@ impl<'a> Position<'a> {
 ///
 /// # Errors
 /// Where it cannot be written as JSON.
-pub fn positioned(event: &Event, record: &LoggedRecord) -> serde_json::Result<Box<RawValue>> {
+pub fn positioned(event: &Event, position: &Position<'_>) -> serde_json::Result<Box<RawValue>> {
     let mut text = event.to_json();
     text.pop();
     text.push_str(",\"position\":");
-    text.push_str(&serde_json::to_string(&Position::of(record))?);
+    text.push_str(&serde_json::to_string(position)?);
     text.push('}');
     RawValue::from_string(text)
 }

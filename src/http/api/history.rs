@@ -14,7 +14,7 @@ use super::export::{self, Format};
 use super::parameters::{Faults, parsed, text, time};
 use super::query::Query;
 use super::{Api, OfApi};
-use crate::consumers::audit::read::positioned;
+use crate::consumers::audit::read::{Position, positioned};
 use crate::event::TypeFilter;
 use crate::http::auth::Caller;
 use crate::http::problem::Problem;
@@ -174,7 +174,7 @@ pub(super) async fn list(
 /// The event of a row with its position.
 pub(super) async fn shown(api: &Api, row: &LoggedRecord) -> Result<Box<RawValue>, Problem> {
     let event = api.0.reader.event(row).await?;
-    positioned(&event, row).map_err(|error| {
+    positioned(&event, &Position::of(row)).map_err(|error| {
         tracing::error!(%error, "an event is not JSON");
         Problem::internal("an event cannot be shown")
     })

@@ -6,6 +6,7 @@ mod events;
 mod export;
 mod history;
 mod idempotency;
+mod live;
 mod openapi;
 mod parameters;
 mod query;
@@ -23,7 +24,6 @@ use axum::http::{Extensions, HeaderMap, HeaderName, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http::HeaderValue, http::header};
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower_http::cors::CorsLayer;
 
@@ -31,8 +31,9 @@ use super::address;
 use super::auth::{Authenticator, Caller};
 use super::problem::Problem;
 use super::rate::Rates;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::consumers::audit::read::{EventReader, ReadError};
+use crate::consumers::live::Live;
 use crate::produce::{PublishError, Publisher};
 use crate::schema::Tree;
 use crate::store::{Pool, StoreError};
@@ -58,8 +59,9 @@ struct Shared {
     bodies: Arc<Semaphore>,
     exports: Arc<Semaphore>,
     rates: Rates,
-    trusted_proxies: Vec<IpNet>,
-    allowed_origins: Vec<HeaderValue>,
+    http: config::Http,
+    /// Live push, where this process has that role.
+    live: Option<Live>,
 }
 
 impl Api {
@@ -67,7 +69,7 @@ impl Api {
     ///
     /// # Errors
     /// Where the settings of Kafka or the registry are wrong, or the schemas cannot be read.
-    pub fn new(config: &Config, pool: Pool) -> Result<Self, PublishError> {
+    pub fn new(config: &Config, pool: Pool, live: Option<Live>) -> Result<Self, PublishError> {
         Ok(Self(Arc::new(Shared {
             authenticator: Authenticator::new(pool.clone(), &config.auth),
             publisher: Publisher::open(config)?,
@@ -77,20 +79,27 @@ impl Api {
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
             exports: Arc::new(Semaphore::new(export::MAX_EXPORTS)),
             rates: Rates::new(&config.http),
-            trusted_proxies: config.http.trusted_proxies.clone(),
-            allowed_origins: config
-                .http
-                .allowed_origins
-                .iter()
-                .filter_map(|origin| origin.parse().ok())
-                .collect(),
+            http: config.http.clone(),
+            live,
             pool,
         })))
     }
 
+    /// Who sent a request.
+    async fn caller(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Caller, Problem> {
+        let from = self.from(extensions, headers);
+        let caller = self.0.authenticator.caller(headers, from).await?;
+        self.0.rates.of_caller(&caller.name())?;
+        Ok(caller)
+    }
+
     /// From where a request comes.
     fn from(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
-        address::of_client(extensions, headers, &self.0.trusted_proxies)
+        address::of_client(extensions, headers, &self.0.http.trusted_proxies)
     }
 }
 
@@ -98,9 +107,10 @@ impl Api {
 pub(super) fn routes(api: Api) -> Router {
     let (routes, document) = openapi::described();
     let document = Arc::new(document);
-    let cross_origin = cross_origin(&api.0.allowed_origins);
+    let cross_origin = cross_origin(&api.0.http.allowed_origins);
     let rated = middleware::from_fn_with_state(api.clone(), rated);
     routes
+        .route("/ws", axum::routing::get(live::websocket))
         .route(
             "/api/openapi.json",
             axum::routing::get(move || async move { axum::Json(document) }),
@@ -121,9 +131,10 @@ pub(super) fn routes(api: Api) -> Router {
 }
 
 /// What a page of another origin may do (Fetch standard, CORS): nothing, unless it is allowed.
-fn cross_origin(allowed: &[HeaderValue]) -> CorsLayer {
+fn cross_origin(allowed: &[String]) -> CorsLayer {
+    let allowed: Vec<HeaderValue> = allowed.iter().filter_map(|o| o.parse().ok()).collect();
     CorsLayer::new()
-        .allow_origin(allowed.to_vec())
+        .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
@@ -187,10 +198,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let api = Api::from_ref(state);
-        let from = api.from(&parts.extensions, &parts.headers);
-        let caller = api.0.authenticator.caller(&parts.headers, from).await?;
-        api.0.rates.of_caller(&caller.name())?;
-        Ok(caller)
+        api.caller(&parts.headers, &parts.extensions).await
     }
 }
 

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, catalog, events, history, record, security, stats};
+use super::{Api, catalog, events, history, live, record, security, stats};
 use crate::http::problem::Problem;
 
 #[derive(OpenApi)]
@@ -20,9 +20,10 @@ use crate::http::problem::Problem;
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
         contact(),
     ),
-    components(schemas(Problem, history::EventForm)),
+    components(schemas(Problem, history::EventForm, live::LiveMessage)),
     tags(
         (name = "events", description = "Publishing and history"),
+        (name = "live", description = "What happens, as it happens; docs/api.md describes `/ws`"),
         (name = "event types", description = "What can happen"),
         (name = "security audit", description = "Who was let in, and what was administered"),
     )
@@ -34,6 +35,8 @@ pub(super) fn described() -> (axum::Router<Api>, utoipa::openapi::OpenApi) {
     let (routes, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(history::list, events::publish))
         .routes(routes!(stats::show))
+        .routes(routes!(live::stream))
+        .routes(routes!(live::ticket))
         .routes(routes!(record::show))
         .routes(routes!(record::raw))
         .routes(routes!(catalog::list))

@@ -1,6 +1,7 @@
 //! Who calls, and what that allows. Handlers take a [`Caller`] and nothing else says who asks, so
 //! that a query cannot be built without one.
 
+use crate::consumers::live::Listener;
 use crate::http::problem::Problem;
 use crate::store::View;
 
@@ -118,6 +119,7 @@ pub struct Caller {
     identity: Identity,
     company: Option<String>,
     scopes: Vec<Scope>,
+    expires_micros: Option<i64>,
 }
 
 impl Caller {
@@ -129,6 +131,7 @@ impl Caller {
             },
             company,
             scopes,
+            expires_micros: None,
         }
     }
 
@@ -138,6 +141,7 @@ impl Caller {
             identity: Identity::Person { user, role },
             company,
             scopes: role.scopes().to_vec(),
+            expires_micros: None,
         }
     }
 
@@ -155,6 +159,12 @@ impl Caller {
     /// Its company; the platform's own callers have none.
     pub fn company(&self) -> Option<&str> {
         self.company.as_deref()
+    }
+
+    /// The same until its key or token expires, in microseconds since the Unix epoch.
+    pub fn until(mut self, expires_micros: Option<i64>) -> Self {
+        self.expires_micros = expires_micros;
+        self
     }
 
     /// Whether it has a scope.
@@ -209,6 +219,28 @@ impl Caller {
             ));
         }
         Ok(own.to_owned())
+    }
+
+    /// As whom it listens to live push: a person as itself, a program for its company as a whole.
+    ///
+    /// # Errors
+    /// A problem where it may not read, or belongs to no company.
+    pub fn listens_as(&self) -> Result<Listener, Problem> {
+        if !self.may(Scope::EventsRead) && !self.may(Scope::EventsReadAny) {
+            return Err(missing(Scope::EventsRead));
+        }
+        let company = self.own_company()?.to_owned();
+        let (user, member, key) = match &self.identity {
+            Identity::Key { prefix } => (None, false, Some(prefix.clone())),
+            Identity::Person { user, role } => (Some(user.clone()), *role == Role::Member, None),
+        };
+        Ok(Listener {
+            company,
+            user,
+            member,
+            key,
+            expires_micros: self.expires_micros,
+        })
     }
 
     /// The company and the user that an event gets which this caller publishes: a program with a

@@ -114,11 +114,8 @@ impl Authenticator {
             .iter()
             .filter_map(|s| s.parse().ok())
             .collect();
-        Ok(Caller::key(
-            &stored.prefix,
-            stored.company_id.clone(),
-            scopes,
-        ))
+        let caller = Caller::key(&stored.prefix, stored.company_id.clone(), scopes);
+        Ok(caller.until(stored.expires_at.map(|at| at.0)))
     }
 
     async fn look_up(&self, prefix: &str) -> Result<Option<Arc<ApiKey>>, StoreError> {

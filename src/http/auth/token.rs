@@ -151,7 +151,10 @@ impl Tokens {
                 self.auth.company_claim
             ));
         }
-        Ok(Caller::person(user, company, role))
+        // As long as it would be taken.
+        let expires = claims.get("exp").and_then(Value::as_f64);
+        let micros = expires.map(|seconds| ((seconds + LEEWAY as f64) * 1e6) as i64);
+        Ok(Caller::person(user, company, role).until(micros))
     }
 }
 

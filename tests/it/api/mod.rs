@@ -6,6 +6,7 @@ mod conformance;
 mod exports;
 mod history;
 mod limits;
+mod live;
 mod publish;
 mod repeats;
 pub mod statistics;

@@ -25,6 +25,11 @@ impl Serve {
 
     /// Starts the process with further settings.
     pub fn start_with(space: &Space, settings: &[(&str, &str)]) -> Self {
+        Self::start_as(space, &[], settings)
+    }
+
+    /// Starts the process with further arguments and settings.
+    pub fn start_as(space: &Space, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
@@ -33,6 +38,7 @@ impl Serve {
         let log = directory.path().join("serve.log");
         let child = space
             .sluice(&["serve", "--log-format", "json"])
+            .args(arguments)
             .env("SLUICE_HTTP__LISTEN", format!("127.0.0.1:{port}"))
             .envs(settings.iter().copied())
             .stdout(Stdio::null())

@@ -1,143 +1,20 @@
-//! The API over the wire: publishing in batches and one by one, and reading a log of ten million
-//! rows, with the whole service beside it.
-//!
-//! `cargo dev bench api [--rows 10000000] [--seconds 10]`
-
-mod harness;
+//! Reading a long history by HTTP.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use clap::Parser;
-use harness::figures::{Aim, Figures, number};
-use harness::grown::{Spread, grow};
-use harness::support::{Serve, Space};
-use harness::{mix, pipeline};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-/// Events of a batch.
-const BATCH: usize = 500;
-/// Requests at the same time, of batches and of single events.
-const BATCH_CLIENTS: usize = 4;
-const SINGLE_CLIENTS: usize = 64;
+use super::harness::figures::{Aim, Figures, number};
+use super::harness::grown::{Spread, grow};
+use super::harness::support::{Space, http};
+use super::harness::{mix, pipeline};
+use super::{Args, NO_LIMITS, at, key};
+
 /// Readers at the same time.
 const READERS: usize = 2;
-/// No limit on how often this one caller asks.
-const NO_LIMITS: [(&str, &str); 2] = [
-    ("SLUICE_HTTP__CALLER_REQUESTS_PER_SECOND", "0"),
-    ("SLUICE_HTTP__ADDRESS_REQUESTS_PER_SECOND", "0"),
-];
-
-#[derive(Parser)]
-struct Args {
-    /// Rows of the log that is read
-    #[arg(long, default_value_t = 10_000_000)]
-    rows: i64,
-    /// How long each kind of publishing is measured, three times
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// Requests of each kind of reading
-    #[arg(long, default_value_t = 2_000)]
-    reads: usize,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
-}
-
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    let mut figures = Figures::new("api");
-    publishing(&args, &mut figures).await?;
-    reading(&args, &mut figures).await?;
-    figures.finish()
-}
-
-async fn publishing(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
-    let space = Space::new("api").await;
-    let key = key(&space, "events:publish:any");
-    let serve = Serve::start_with(&space, &NO_LIMITS);
-    serve.ready().await;
-    let url = format!("{}/api/events", serve.url);
-    // Made beforehand: what is measured is the service.
-    let events: Vec<String> = mix::lines(200_000).collect();
-    let batches: Vec<String> = events
-        .chunks(BATCH)
-        .map(|batch| format!("[{}]", batch.join(",")))
-        .collect();
-    let (batches, events) = (Arc::new(batches), Arc::new(events));
-    let (mut of_batches, mut of_singles) = (Vec::new(), Vec::new());
-    for round in 1..=3 {
-        let each = Duration::from_secs(args.seconds);
-        let rate = post(&url, &key, &batches, BATCH_CLIENTS, each).await?;
-        of_batches.push(rate * BATCH as f64);
-        of_singles.push(post(&url, &key, &events, SINGLE_CLIENTS, each).await?);
-        println!(
-            "round {round}: in batches {} events/s, one by one {} events/s",
-            number(of_batches[round - 1]),
-            number(of_singles[round - 1])
-        );
-    }
-    anyhow::ensure!(serve.stop().success(), "sluice serve");
-    let unit = "events/s";
-    figures.add(
-        "publish_batch_per_second",
-        &of_batches,
-        unit,
-        Some(Aim::Over(20_000.0)),
-    );
-    figures.add(
-        "publish_single_per_second",
-        &of_singles,
-        unit,
-        Some(Aim::Over(4_000.0)),
-    );
-    Ok(())
-}
-
-/// Posts bodies by so many clients for a while, and gives requests a second.
-async fn post(
-    url: &str,
-    key: &str,
-    bodies: &Arc<Vec<String>>,
-    clients: usize,
-    time: Duration,
-) -> anyhow::Result<f64> {
-    let next = Arc::new(AtomicU64::new(0));
-    let client = harness::support::http();
-    let since = Instant::now();
-    let posting = (0..clients).map(|_| {
-        let (url, key, bodies) = (url.to_owned(), key.to_owned(), bodies.clone());
-        let (next, client) = (next.clone(), client.clone());
-        tokio::spawn(async move {
-            let mut answered = 0_u64;
-            while since.elapsed() < time {
-                let n = next.fetch_add(1, Ordering::Relaxed) as usize % bodies.len();
-                let request = client.post(&url).bearer_auth(&key);
-                let request = request.header("content-type", "application/json");
-                let answer = request.body(bodies[n].clone()).send().await?;
-                let status = answer.status();
-                let text = answer.text().await?;
-                anyhow::ensure!(status == 202, "{status}: {text}");
-                answered += 1;
-            }
-            Ok(answered)
-        })
-    });
-    let mut answered = 0;
-    for client in futures::future::join_all(posting).await {
-        answered += client??;
-    }
-    Ok(answered as f64 / since.elapsed().as_secs_f64())
-}
-
-fn key(space: &Space, scope: &str) -> String {
-    let made = space.ok(&["keys", "create", "--name", "bench", "--scope", scope]);
-    made.trim().to_owned()
-}
 
 /// What a reader asks for.
 struct Question {
@@ -227,7 +104,7 @@ fn questions() -> Vec<Question> {
     ]
 }
 
-async fn reading(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
+pub async fn reading(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     const EVENTS: usize = 500_000;
     let space = Space::new("history").await;
     mix::fill(&space, EVENTS).await?;
@@ -290,7 +167,7 @@ async fn ask(
     tenants: &Arc<Tenants>,
     reads: usize,
 ) -> anyhow::Result<Vec<f64>> {
-    let client = harness::support::http();
+    let client = http();
     let reading = (0..READERS).map(|reader| {
         let (url, key, client) = (url.to_owned(), key.to_owned(), client.clone());
         let (question, tenants) = (question.clone(), tenants.clone());
@@ -319,13 +196,4 @@ async fn ask(
     }
     times.sort_by(f64::total_cmp);
     Ok(times)
-}
-
-/// The value at this share of sorted values.
-fn at(sorted: &[f64], share: f64) -> f64 {
-    let index = (sorted.len() as f64 * share) as usize;
-    sorted
-        .get(index.min(sorted.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(f64::NAN)
 }

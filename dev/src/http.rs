@@ -1,6 +1,7 @@
-//! HTTP over loopback, enough for a health check, a setting, a page of metrics or a call of the API. Fails as the connection does.
+//! HTTP over loopback, enough for a health check, a setting, a page of metrics, a call of the API or its stream of
+//! events. Fails as the connection does.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -40,27 +41,10 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> io::Result<Answer> {
-    let length = body.len();
-    let headers: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
-    send(
-        port,
-        &format!(
-            "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
-        ),
-    )
-}
-
-fn send(port: u16, request: &str) -> io::Result<Answer> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut bytes)?;
+    ask(port, method, path, headers, body)?
+        .take(LONGEST)
+        .read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split_whitespace().nth(1).and_then(|s| s.parse().ok());
@@ -71,4 +55,67 @@ fn send(port: u16, request: &str) -> io::Result<Answer> {
         status,
         body: body.to_owned(),
     })
+}
+
+/// A stream of Server-Sent Events. Source: the HTML standard, "Server-sent events".
+#[derive(Debug)]
+pub struct EventStream(BufReader<TcpStream>);
+
+impl EventStream {
+    /// Asks for `path` of `127.0.0.1:port`.
+    pub fn open(port: u16, path: &str, headers: &[(&str, &str)]) -> io::Result<Self> {
+        let stream = ask(port, "GET", path, headers, "")?;
+        let mut stream = Self(BufReader::new(stream));
+        let status = stream.line()?;
+        if status.split_whitespace().nth(1) != Some("200") {
+            return Err(io::Error::other(status));
+        }
+        while !stream.line()?.is_empty() {}
+        Ok(stream)
+    }
+
+    /// The data of the next event of this name, within five seconds for each line.
+    pub fn next(&mut self, name: &str) -> io::Result<String> {
+        let mut found = false;
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("event", event)) => found = event == name,
+                Some(("data", data)) if found => return Ok(data.to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        let read = (&mut self.0).take(LONGEST).read_line(&mut line)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+fn ask(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<TcpStream> {
+    let length = body.len();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    );
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    Ok(stream)
 }

@@ -35,9 +35,14 @@ impl Chance {
         self.range(0, 100) < percent
     }
 
-    /// A random UUID, version 4 in form.
-    pub fn uuid(&mut self) -> Uuid {
-        let bits = (u128::from(self.next()) << 64) | u128::from(self.next());
-        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+    /// A UUID of version 7, made at a time in microseconds since the Unix epoch.
+    pub fn uuid_at(&mut self, micros: i64) -> Uuid {
+        let millis = u64::try_from(micros / 1_000).unwrap_or(0);
+        let mut bits = [0; 10];
+        let bytes = self.next().to_be_bytes().into_iter();
+        for (bit, byte) in bits.iter_mut().zip(bytes.chain(self.next().to_be_bytes())) {
+            *bit = byte;
+        }
+        uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid()
     }
 }

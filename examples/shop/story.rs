@@ -176,7 +176,7 @@ impl Story {
         company: usize,
         data: Value,
     ) {
-        let id = self.ids.uuid();
+        let id = self.ids.uuid_at(at);
         self.told.push_back(Fact {
             id,
             event_type,

@@ -1,9 +1,10 @@
-//! A company's own program: it has a key, publishes an event by HTTP, and reads its history.
+//! A company's own program: it has a key, listens, publishes an event by HTTP, and reads its history.
 
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
+use sluice_dev::http::EventStream;
 use sluice_dev::{commands, http};
 
 use super::super::grouped;
@@ -12,7 +13,9 @@ use super::Demo;
 /// A company of the shop.
 pub const COMPANY: &str = "c1";
 /// What it publishes.
-pub const EVENT: &str = r#"{"type":"product.low_stock","data":{"productId":"p1","productName":"Lamp","currentStock":3,"reorderPoint":10}}"#;
+pub const EVENT: &str = r#"{"type":"ai.anomaly_detected","data":{"metric":"revenue","expectedValue":1200,"actualValue":4800,"deviation":6.1,"severity":"high"}}"#;
+/// What it hears as it happens.
+pub const STREAM: &str = "/api/events/stream";
 /// From before the first purchase.
 pub const STATISTICS: &str = "/api/events/stats?from=1997-01-01&bucket=month";
 
@@ -23,6 +26,11 @@ pub fn visit(demo: &Demo) -> anyhow::Result<String> {
     create.args(["--scope", "events:publish", "--scope", "events:read"]);
     let key = commands::output(create).context("`sluice keys create` failed")?;
     let key = key.trim().to_owned();
+    let bearer = format!("Bearer {key}");
+    let mut stream = EventStream::open(demo.http, STREAM, &[("Authorization", &bearer)])
+        .context("the stream of events")?;
+    stream.next("ready").context("the stream of events")?;
+    let since = Instant::now();
     let published = call(demo, &key, "POST", "/api/events", EVENT)?.0;
     let position = &published["events"][0];
     println!(
@@ -30,6 +38,13 @@ pub fn visit(demo: &Demo) -> anyhow::Result<String> {
         position["topic"].as_str().unwrap_or_default(),
         position["partition"],
         position["offset"]
+    );
+    let told = stream.next("event").context("the stream of events")?;
+    let took = since.elapsed().as_millis();
+    let told: Value = serde_json::from_str(&told).context("the stream of events")?;
+    println!(
+        "  API: {COMPANY} was told of its {} by the live stream ({took} ms after it began to publish)",
+        told["event"].as_str().unwrap_or_default()
     );
     let (statistics, millis) = call(demo, &key, "GET", STATISTICS, "")?;
     let first = &statistics["byType"][0];

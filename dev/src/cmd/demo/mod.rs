@@ -210,6 +210,7 @@ impl Demo {
         println!("\ntry, as {}:", api::COMPANY);
         println!("  curl {bearer} '{at}/api/events?type=order.*&limit=2'");
         println!("  curl {bearer} '{at}{}'", api::STATISTICS);
+        println!("  curl -N {bearer} {at}{}", api::STREAM);
         println!("  curl {bearer} {at}/api/events --json '{}'", api::EVENT);
         println!(
             "\n  psql {}\n  logs and data in {}",

@@ -201,6 +201,55 @@ async fn tokens_by_published_keys_are_of_their_algorithm_issuer_and_audience() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_company_sees_what_became_of_its_keys() {
+    let service = Service::start_alone("expired", &[]).await;
+    let reader = service.key(Some("c"), &["security:read"]);
+    let other = service.key(Some("d"), &["security:read"]);
+    let until = |time: &str| {
+        let arguments = "keys create --name n --company c --scope events:read --expires";
+        let arguments: Vec<_> = arguments.split(' ').chain([time]).collect();
+        service.space.ok(&arguments).trim().to_owned()
+    };
+    let (late, good) = (until("2020-01-01"), until("2999-01-01T00:00:00Z"));
+    let refused = async |bearer: &str, why: &str| {
+        let answer = service.get("/api/events", bearer).await;
+        let detail = answer.body["detail"].as_str().unwrap_or_default();
+        let refused = answer.status == 401 && detail.contains(why);
+        refused.then_some(()).ok_or(format!("{answer:?}"))
+    };
+    assert_eq!(service.get("/api/events", &good).await.status, 200);
+    refused(&late, "has expired").await.expect("refused");
+    // Who knows only the prefix has proven nothing, and is not the company's.
+    let guessed = format!("{}{}", &late[..17], "0".repeat(64));
+    refused(&guessed, "no such API key").await.expect("refused");
+    let listed = service.space.ok(&["keys", "list"]);
+    assert!(
+        listed.contains("expired") && listed.contains("2999-01-01"),
+        "{listed}"
+    );
+    service.space.ok(&["keys", "revoke", &good[4..16]]);
+    eventually("a revoked key", async || {
+        refused(&good, "was revoked").await
+    })
+    .await;
+
+    let entries = async |bearer: &str| {
+        let answer = service.get("/api/security-audit", bearer).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body.to_string()
+    };
+    eventually("the company's entries", async || {
+        let seen = entries(&reader).await;
+        let all = ["has expired", "was revoked", "key.create", "key.revoke"];
+        let all = all.iter().all(|text| seen.contains(text));
+        (all && !seen.contains("no such")).then_some(()).ok_or(seen)
+    })
+    .await;
+    let others = entries(&other).await;
+    assert!(!others.contains("key.revoke") && !others.contains("log-in"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn scopes_and_roles_say_who_may_publish() {
     let service = Service::start("scopes").await;
     let event = low_stock("p");

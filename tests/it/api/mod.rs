@@ -56,6 +56,14 @@ impl Service {
         Self { space, serve }
     }
 
+    /// With the API alone, and neither topics nor schemas.
+    async fn start_alone(name: &str, settings: &[(&str, &str)]) -> Self {
+        let space = Space::bare(name).await;
+        let serve = Serve::start_as(&space, &["--roles", "api"], settings);
+        serve.ready().await;
+        Self { space, serve }
+    }
+
     /// A new API key of a company, or of the platform.
     fn key(&self, company: Option<&str>, scopes: &[&str]) -> String {
         let mut arguments = vec!["keys", "create", "--name", "test"];

@@ -2,6 +2,7 @@
 
 mod caller;
 mod key;
+mod published;
 mod token;
 
 pub use caller::{Caller, Role, Scope};

@@ -1,10 +1,7 @@
 //! Who calls: keys and tokens, and everything that is neither.
 
-use axum::{Json, Router, routing::get};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use p256::pkcs8::EncodePrivateKey;
 use serde_json::{Value, json};
 
 use super::{Service, low_stock, person, token};
@@ -131,73 +128,6 @@ async fn who_is_nobody_is_refused_and_written_down() {
         (count > 0).then_some(()).ok_or("none".to_owned())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_by_published_keys_are_of_their_algorithm_issuer_and_audience() {
-    let secret = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
-    let public = secret.public_key();
-    let mut published = serde_json::to_value(public.to_jwk()).expect("a JWK");
-    published["kid"] = "k1".into();
-    published["alg"] = "ES256".into();
-    let keys = json!({"keys": [published]});
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let url = format!("http://{}/jwks", listener.local_addr().expect("an address"));
-    let provider = Router::new().route("/jwks", get(move || async move { Json(keys) }));
-    tokio::spawn(async move { axum::serve(listener, provider).await });
-
-    let service = Service::start_with(
-        "published",
-        &[
-            ("SLUICE_AUTH__JWT_ALGORITHM", "ES256"),
-            ("SLUICE_AUTH__JWKS_URL", &url),
-            ("SLUICE_AUTH__ISSUER", "https://id.example"),
-            ("SLUICE_AUTH__AUDIENCE", "sluice"),
-        ],
-    )
-    .await;
-    let der = secret.to_pkcs8_der().expect("DER");
-    let key = EncodingKey::from_ec_der(der.as_bytes());
-    let sign = |kid: &str, algorithm, key: &EncodingKey, issuer: &str, audience: &str| {
-        let header = Header {
-            kid: Some(kid.to_owned()),
-            ..Header::new(algorithm)
-        };
-        let exp = jiff::Timestamp::now().as_second() + 600;
-        let claims = json!({"sub": "u", "companyId": "c", "role": "member", "exp": exp,
-                            "iss": issuer, "aud": audience});
-        jsonwebtoken::encode(&header, &claims, key).expect("a token")
-    };
-    let issuer = "https://id.example";
-    let good = sign("k1", Algorithm::ES256, &key, issuer, "sluice");
-    assert_eq!(service.get("/api/events", &good).await.status, 200);
-    // The public key as the secret of an HMAC: the oldest confusion of all.
-    let pretended = EncodingKey::from_secret(&public.to_sec1_bytes());
-    for (bearer, why) in [
-        (
-            sign("k2", Algorithm::ES256, &key, issuer, "sluice"),
-            "does not publish",
-        ),
-        (
-            sign("k1", Algorithm::HS256, &pretended, issuer, "sluice"),
-            "algorithm",
-        ),
-        (
-            sign("k1", Algorithm::ES256, &key, "https://other", "sluice"),
-            "another issuer",
-        ),
-        (
-            sign("k1", Algorithm::ES256, &key, issuer, "other"),
-            "another audience",
-        ),
-    ] {
-        let answer = service.get("/api/events", &bearer).await;
-        assert_eq!(answer.problem(), (401, "unauthenticated"));
-        let detail = answer.body["detail"].as_str().expect("a detail");
-        assert!(detail.contains(why), "{why}: {detail}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

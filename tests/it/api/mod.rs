@@ -11,6 +11,7 @@ mod publish;
 mod repeats;
 pub mod statistics;
 mod tenants;
+mod tokens;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

@@ -5,6 +5,7 @@ mod catalogue;
 mod conformance;
 mod exports;
 mod history;
+mod injection;
 mod limits;
 mod live;
 mod publish;

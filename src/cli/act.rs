@@ -1,9 +1,9 @@
 //! What a person does by the command line goes into `security_audit`.
 
-use crate::store::PgPool;
 use crate::store::security_audit::{self, Act, ActResult};
+use crate::store::{PgPool, StoreError};
 
-/// Writes down an act that touched the database, with how it ended.
+/// Writes down an act on the database, with how it ended.
 ///
 /// # Errors
 /// Where the database is away.
@@ -14,6 +14,46 @@ pub async fn note(
     company_id: Option<&str>,
     result: ActResult,
 ) -> anyhow::Result<()> {
+    Ok(write(pool, action, target, company_id, result, None).await?)
+}
+
+/// Carries out an act that was decided on, and writes down how it ended.
+///
+/// # Errors
+/// Those of the act.
+pub async fn noted<T>(
+    pool: &PgPool,
+    action: &str,
+    target: &str,
+    act: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let ended = act.await;
+    let failure = ended.as_ref().err().map(|error| format!("{error:#}"));
+    note_end(pool, action, target, failure.as_deref()).await;
+    ended
+}
+
+/// Writes down an act that ended, with why where it failed. What is done is not undone because it
+/// cannot be written down (topics and schemas are applied where no database is at hand): that is
+/// said.
+pub async fn note_end(pool: &PgPool, action: &str, target: &str, failure: Option<&str>) {
+    let result = match failure {
+        None => ActResult::Done,
+        Some(_) => ActResult::Failed,
+    };
+    if let Err(error) = write(pool, action, target, None, result, failure).await {
+        eprintln!("sluice: {action} is not in security_audit: {error}");
+    }
+}
+
+async fn write(
+    pool: &PgPool,
+    action: &str,
+    target: &str,
+    company_id: Option<&str>,
+    result: ActResult,
+    detail: Option<&str>,
+) -> Result<(), StoreError> {
     let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
     let act = Act {
         actor: &format!("cli:{user}"),
@@ -22,7 +62,7 @@ pub async fn note(
         target: Some(target),
         address: None,
         result,
-        detail: None,
+        detail,
     };
-    Ok(security_audit::record(pool, &act).await?)
+    security_audit::record(pool, &act).await
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::act::note;
+use super::act::noted;
 use super::output::printable;
 use super::{Context, Exit, Output, archive, print_listing, progress_bar, quarantine};
 use crate::consumers::audit::reconcile::{
@@ -14,7 +14,6 @@ use crate::consumers::audit::reconcile::{
 };
 use crate::consumers::audit::requarantine::{self, Mode, Outcome};
 use crate::schema::{RegistryClient, SchemaCache, Tree};
-use crate::store::security_audit::ActResult;
 use crate::store::{self, PgPool};
 
 /// Classes that a schema which arrives later can make readable.
@@ -299,16 +298,9 @@ async fn requarantine(
         eprintln!("sluice: nothing was moved; repeat with --yes to move them");
         return Ok(Exit::Refused);
     }
-    let outcome = pass(pool, &registry, &classes, Mode::Move).await?;
-    let target = format!("{} records", outcome.leaving());
-    note(
-        pool,
-        "quarantine.requarantine",
-        &target,
-        None,
-        ActResult::Done,
-    )
-    .await?;
+    let target = format!("{} records", found.leaving());
+    let moving = pass(pool, &registry, &classes, Mode::Move);
+    let outcome = noted(pool, "quarantine.requarantine", &target, moving).await?;
     print_outcome(context.output, &outcome, "moved")?;
     Ok(if outcome.stays() == 0 {
         Exit::Done

@@ -220,17 +220,20 @@ async fn list(context: &Context, pool: &PgPool) -> anyhow::Result<Exit> {
 }
 
 async fn revoke(key: &str, pool: &PgPool) -> anyhow::Result<Exit> {
-    let revoked = api_keys::revoke(pool, key).await?;
-    let result = if revoked {
-        ActResult::Done
-    } else {
-        ActResult::Failed
+    let Some(revoked) = api_keys::revoke(pool, key).await? else {
+        note(pool, "key.revoke", key, None, ActResult::Failed).await?;
+        eprintln!("sluice: no such key that is not revoked already; `sluice keys list` shows them");
+        return Ok(Exit::Failed);
     };
-    note(pool, "key.revoke", key, None, result).await?;
-    if revoked {
-        eprintln!("sluice: {key} is revoked; every instance refuses it within 5 s");
-        return Ok(Exit::Done);
-    }
-    eprintln!("sluice: no such key that is not revoked already; `sluice keys list` shows them");
-    Ok(Exit::Failed)
+    let company = revoked.company_id.as_deref();
+    note(
+        pool,
+        "key.revoke",
+        &revoked.prefix,
+        company,
+        ActResult::Done,
+    )
+    .await?;
+    eprintln!("sluice: {key} is revoked; every instance refuses it within 5 s");
+    Ok(Exit::Done)
 }

@@ -1,5 +1,6 @@
 //! `sluice migrate`
 
+use super::act::noted;
 use super::{Context, Exit, print_listing};
 use crate::store;
 use crate::store::migrate;
@@ -44,13 +45,20 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             Exit::Failed
         });
     }
-    migrate::migrate(&pool).await?;
-    match before.pending() {
-        0 => eprintln!(
+    let migrating = async { Ok(migrate::migrate(&pool).await?) };
+    let pending = before.migrations.iter().filter(|m| !m.applied);
+    let target: Vec<_> = pending
+        .map(|m| format!("{} {}", m.version, m.description))
+        .collect();
+    if target.is_empty() {
+        migrating.await?;
+        eprintln!(
             "database: up to date ({} migrations)",
             before.migrations.len()
-        ),
-        applied => eprintln!("database: {applied} migrations applied"),
+        );
+    } else {
+        noted(&pool, "database.migrate", &target.join(", "), migrating).await?;
+        eprintln!("database: {} migrations applied", target.len());
     }
     Ok(Exit::Done)
 }

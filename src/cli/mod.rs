@@ -17,6 +17,7 @@ mod publish_file;
 mod quarantine;
 mod schemas;
 mod serve;
+mod settle;
 mod topics;
 
 pub use output::{Output, print_listing, progress_bar};

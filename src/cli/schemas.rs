@@ -8,9 +8,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::act::note_end;
 use super::{Context, Exit, Output, print_listing, progress_bar};
 use crate::schema::compat::{self, Problem};
 use crate::schema::{COMPATIBILITY, Entry, RegistryClient, RegistryError, Tree, example};
+use crate::store;
 
 /// Requests to the registry at the same time.
 const CONCURRENCY: usize = 4;
@@ -183,8 +185,21 @@ async fn register(context: &Context, tree: &Tree) -> anyhow::Result<Exit> {
     }
     bar.finish_and_clear();
     print_outcomes(context, &done)?;
-    let new = done.iter().filter(|one| one.result == "registered").count();
-    eprintln!("{new} registered, {} unchanged", done.len() - new);
+    let new = done.iter().filter(|one| one.result == "registered");
+    let new: Vec<_> = new.map(|one| one.subject.as_str()).collect();
+    eprintln!(
+        "{} registered, {} unchanged",
+        new.len(),
+        done.len() - new.len()
+    );
+    if !new.is_empty() || failed.is_some() {
+        let pool = store::connect(&context.config, "schemas")?;
+        let failure = failed
+            .as_ref()
+            .map(|(entry, error)| format!("{}: {error}", entry.event_type));
+        let target = new.join(", ");
+        note_end(&pool, "schemas.register", &target, failure.as_deref()).await;
+    }
     match failed {
         None => Ok(Exit::Done),
         Some((entry, error)) if done.is_empty() => {

@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::act::note;
+use super::act::noted;
 use super::confirm::confirm;
-use super::{Context, Exit, print_listing};
+use super::{Context, Exit, print_listing, settle};
 use crate::broker::{Admin, Change, Declared, Offsets, TopicInfo, plan, topic_id_text};
 use crate::config::Kafka;
-use crate::store::security_audit::ActResult;
-use crate::store::{self, topic_history};
+use crate::store;
 
 /// Topics: make and mend them as declared, list them, settle a loss.
 #[derive(Debug, Subcommand)]
@@ -22,9 +21,9 @@ pub enum Args {
     /// List topics with their id, size and whether they are declared.
     List(FileArgs),
     /// Let a group go on with a topic that was deleted and made again.
-    Adopt(AdoptArgs),
+    Adopt(settle::AdoptArgs),
     /// Put on record that records which a group never read are gone from Kafka.
-    AcknowledgeLoss(LossArgs),
+    AcknowledgeLoss(settle::LossArgs),
 }
 
 /// Which declaration.
@@ -48,36 +47,6 @@ pub struct ApplyArgs {
     dry_run: bool,
 }
 
-/// `topics adopt`
-#[derive(Debug, clap::Args)]
-pub struct AdoptArgs {
-    /// The topic, with or without the namespace.
-    topic: String,
-    /// The group, such as sluice.audit.
-    #[arg(long)]
-    group: String,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
-}
-
-/// `topics acknowledge-loss`
-#[derive(Debug, clap::Args)]
-pub struct LossArgs {
-    /// The partition, such as events.order.v1:3.
-    #[arg(value_name = "TOPIC:PARTITION")]
-    partition: String,
-    /// The group, such as sluice.audit.
-    #[arg(long)]
-    group: String,
-    /// Who acknowledges it.
-    #[arg(long, env = "USER", value_name = "NAME")]
-    by: Option<String>,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
-}
-
 /// Runs `topics`.
 ///
 /// # Errors
@@ -86,8 +55,8 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args {
         Args::Apply(args) => apply(args, context).await,
         Args::List(args) => list(args, context).await,
-        Args::Adopt(args) => adopt(args, context).await,
-        Args::AcknowledgeLoss(args) => acknowledge_loss(args, context).await,
+        Args::Adopt(args) => settle::adopt(args, context).await,
+        Args::AcknowledgeLoss(args) => settle::acknowledge_loss(args, context).await,
     }
 }
 
@@ -160,18 +129,27 @@ async fn apply(args: ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
     if !confirm(context, args.yes, &question)? {
         return Ok(Exit::Refused);
     }
-    for (done, change) in wanted.iter().enumerate() {
-        admin
-            .apply(change)
-            .await
-            .with_context(|| format!("{done} of {} changes applied; run it again", wanted.len()))?;
-    }
+    let pool = store::connect(&context.config, "topics")?;
+    let rows = wanted.iter().map(|change| change_row(change));
+    let target: Vec<_> = rows.map(|r| format!("{} {}", r.topic, r.change)).collect();
+    let applying = apply_all(&admin, &wanted);
+    noted(&pool, "topics.apply", &target.join(", "), applying).await?;
     eprintln!("topics: {} changes applied", wanted.len());
     Ok(if refused.is_empty() {
         Exit::Done
     } else {
         Exit::Partial
     })
+}
+
+async fn apply_all(admin: &Admin, wanted: &[&Change]) -> anyhow::Result<()> {
+    for (done, change) in wanted.iter().enumerate() {
+        admin
+            .apply(change)
+            .await
+            .with_context(|| format!("{done} of {} changes applied; run it again", wanted.len()))?;
+    }
+    Ok(())
 }
 
 /// The difference on stdout, what to know about it on stderr.
@@ -289,120 +267,6 @@ fn duration_text(millis: i64) -> String {
             || "0".to_owned(),
             |(unit, name)| format!("{} {name}", millis / unit),
         )
-}
-
-/// A name as a person gives it, with the namespace before it where it lacks one.
-fn full_name(kafka: &Kafka, given: &str) -> String {
-    if given.starts_with(&kafka.namespace) {
-        given.to_owned()
-    } else {
-        kafka.name(given)
-    }
-}
-
-async fn describe(kafka: &Kafka, topic: &str) -> anyhow::Result<TopicInfo> {
-    let found = Admin::open(kafka)?
-        .describe_topics(&[topic.to_owned()])
-        .await?;
-    found.into_iter().flatten().next().with_context(|| {
-        format!("there is no topic {topic}; `sluice topics list` shows those that are")
-    })
-}
-
-async fn adopt(args: AdoptArgs, context: &Context) -> anyhow::Result<Exit> {
-    let kafka = &context.config.kafka;
-    let (topic, group) = (full_name(kafka, &args.topic), full_name(kafka, &args.group));
-    let info = describe(kafka, &topic).await?;
-    let pool = store::connect(&context.config, "topics")?;
-    let known = topic_history::topic_ids(&pool, &group, &topic).await?;
-    let Some(old) = known.first() else {
-        eprintln!("{group} has no history with {topic}: it will start by itself");
-        return Ok(Exit::Done);
-    };
-    if known.contains(&info.id) {
-        eprintln!(
-            "up to date: {group} goes on with {topic}, id {}",
-            topic_id_text(info.id)
-        );
-        return Ok(Exit::Done);
-    }
-    eprintln!(
-        "{topic} was deleted and made again: {group} knows it as {}, it is now {} with {} partitions.\nWhat {group} recorded of the old one stays; of the new one it will process every record from offset 0.",
-        topic_id_text(*old),
-        topic_id_text(info.id),
-        info.partitions.len()
-    );
-    if !confirm(context, args.yes, "Start its new history?")? {
-        return Ok(Exit::Refused);
-    }
-    let partitions = info.partitions.len() as i32;
-    topic_history::adopt(&pool, &group, &topic, info.id, partitions).await?;
-    let target = format!("{topic} {} for {group}", topic_id_text(info.id));
-    note(&pool, "topic.adopt", &target, None, ActResult::Done).await?;
-    eprintln!("adopted: {group} goes on within a minute");
-    Ok(Exit::Done)
-}
-
-async fn acknowledge_loss(args: LossArgs, context: &Context) -> anyhow::Result<Exit> {
-    let kafka = &context.config.kafka;
-    let Some((topic, Ok(partition))) = args
-        .partition
-        .rsplit_once(':')
-        .map(|(topic, number)| (full_name(kafka, topic), number.parse::<i32>()))
-    else {
-        bail!(
-            "'{}': write TOPIC:PARTITION, such as events.order.v1:3",
-            args.partition
-        );
-    };
-    let group = full_name(kafka, &args.group);
-    let by = args
-        .by
-        .filter(|name| !name.trim().is_empty())
-        .context("who acknowledges it? give --by NAME")?;
-    let info = describe(kafka, &topic).await?;
-    let pool = store::connect(&context.config, "topics")?;
-    let from = topic_history::next_offset(&pool, &group, info.id, partition)
-        .await?
-        .with_context(|| format!("{group} has never read {topic} partition {partition}"))?;
-    let offsets = Offsets::open(kafka, &group)?;
-    let asked = [(topic.clone(), partition)];
-    let to = offsets
-        .watermarks(&asked)
-        .await?
-        .first()
-        .map_or(0, |w| w.low);
-    if to <= from {
-        eprintln!(
-            "nothing is lost: {group} reads on at offset {from}, and Kafka has everything from {to}"
-        );
-        return Ok(Exit::Done);
-    }
-    eprintln!(
-        "{topic} partition {partition}: Kafka no longer has offsets {from} to {} ({} offsets), and {group} has not processed them.",
-        to - 1,
-        to - from
-    );
-    if !confirm(
-        context,
-        args.yes,
-        "Put on record that they are lost, and go on after them?",
-    )? {
-        return Ok(Exit::Refused);
-    }
-    let loss = topic_history::Loss {
-        group: &group,
-        topic: &topic,
-        topic_id: info.id,
-        partition,
-        from,
-        to,
-    };
-    topic_history::acknowledge(&pool, &loss, &by).await?;
-    let target = format!("{topic}:{partition} offsets {from} to {to} for {group}, by {by}");
-    note(&pool, "loss.acknowledge", &target, None, ActResult::Done).await?;
-    eprintln!("acknowledged by {by}: {group} goes on at offset {to} within a minute");
-    Ok(Exit::Done)
 }
 
 #[cfg(test)]

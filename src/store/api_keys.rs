@@ -84,19 +84,29 @@ pub async fn by_prefix(pool: &PgPool, prefix: &str) -> Result<Option<ApiKey>, St
     .await?)
 }
 
-/// Revokes the key with this prefix or id; false where there is none that is not revoked yet.
+/// A key that was revoked.
+#[derive(Clone, Debug)]
+pub struct Revoked {
+    /// The part by which a person recognises it.
+    pub prefix: String,
+    /// The company that it belongs to.
+    pub company_id: Option<String>,
+}
+
+/// Revokes the key with this prefix or id; `None` where there is none that is not revoked yet.
 ///
 /// # Errors
 /// Where Postgres is away.
-pub async fn revoke(pool: &PgPool, prefix_or_id: &str) -> Result<bool, StoreError> {
-    let revoked = sqlx::query!(
+pub async fn revoke(pool: &PgPool, prefix_or_id: &str) -> Result<Option<Revoked>, StoreError> {
+    Ok(sqlx::query_as!(
+        Revoked,
         "UPDATE api_keys SET revoked_at = clock_timestamp()
-         WHERE (prefix = $1 OR id::text = $1) AND revoked_at IS NULL",
+         WHERE (prefix = $1 OR id::text = $1) AND revoked_at IS NULL
+         RETURNING prefix, company_id",
         prefix_or_id
     )
-    .execute(pool)
-    .await?;
-    Ok(revoked.rows_affected() > 0)
+    .fetch_optional(pool)
+    .await?)
 }
 
 /// Those of the keys with these prefixes that are still taken.

@@ -3,6 +3,7 @@
 //! `./dev.sh test` starts the stack and runs this; each test has its own namespace in Kafka and
 //! the registry, and its own database.
 
+mod acts;
 mod api;
 mod archive;
 mod audit;

@@ -9,6 +9,8 @@ use serde_json::Value;
 use sluice::config::Registry;
 use sluice::schema::{COMPATIBILITY, Lookup, RegistryClient, RegistryError, SchemaCache, Tree};
 
+use crate::support::Servers;
+
 fn registry_url() -> String {
     std::env::var("SLUICE_TEST_REGISTRY_URL")
         .expect("SLUICE_TEST_REGISTRY_URL is not set: run ./dev.sh test")
@@ -48,6 +50,8 @@ impl Cli {
             .env("SLUICE_REGISTRY__URL", registry_url())
             .env("SLUICE_REGISTRY__SCHEMAS", self.folder.path())
             .env("SLUICE_KAFKA__NAMESPACE", &self.namespace)
+            // Where nothing is written down: it has no tables of ours.
+            .env("SLUICE_DATABASE__URL", Servers::shared().postgres_url)
             .output()
             .unwrap()
     }

@@ -4,6 +4,7 @@ mod catalog;
 mod cursor;
 mod events;
 mod export;
+mod headers;
 mod history;
 mod idempotency;
 mod live;
@@ -109,6 +110,7 @@ pub(super) fn routes(api: Api) -> Router {
     let document = Arc::new(document);
     let cross_origin = cross_origin(&api.0.http.allowed_origins);
     let rated = middleware::from_fn_with_state(api.clone(), rated);
+    let guarded = middleware::from_fn_with_state(api.clone(), headers::guarded);
     routes
         .route("/ws", axum::routing::get(live::websocket))
         .route(
@@ -118,7 +120,8 @@ pub(super) fn routes(api: Api) -> Router {
         .with_state(api)
         .merge(
             utoipa_swagger_ui::SwaggerUi::new("/api/docs")
-                .config(utoipa_swagger_ui::Config::from("/api/openapi.json")),
+                // Its validator would tell others of this service.
+                .config(utoipa_swagger_ui::Config::from("/api/openapi.json").validator_url("none")),
         )
         .fallback(|| async { Problem::not_found("there is no such route; /api/docs lists them") })
         .method_not_allowed_fallback(|| async {
@@ -127,7 +130,7 @@ pub(super) fn routes(api: Api) -> Router {
         .layer(middleware::from_fn(to_its_end))
         .layer(rated)
         .layer(cross_origin)
-        .layer(middleware::from_fn(guarded))
+        .layer(guarded)
 }
 
 /// What a page of another origin may do (Fetch standard, CORS): nothing, unless it is allowed.
@@ -156,8 +159,14 @@ async fn rated(State(api): OfApi, request: Request, next: Next) -> Result<Respon
 /// Runs a request to its end though the client may be gone, or is told that it takes too long, for
 /// a database future is never cancelled; a panic becomes a problem and ends nothing else.
 async fn to_its_end(request: Request, next: Next) -> Response {
-    let running = tokio::spawn(next.run(request));
-    match tokio::time::timeout(REQUEST_TIME, running).await {
+    answered_within(REQUEST_TIME, next.run(request)).await
+}
+
+async fn answered_within(
+    time: Duration,
+    answer: impl Future<Output = Response> + Send + 'static,
+) -> Response {
+    match tokio::time::timeout(time, tokio::spawn(answer)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             tracing::error!(%error, "a request ended in a panic");
@@ -165,28 +174,11 @@ async fn to_its_end(request: Request, next: Next) -> Response {
         }
         Err(_) => Problem::outcome_unknown(format!(
             "no answer within {} s; the request may still take effect",
-            REQUEST_TIME.as_secs()
+            time.as_secs()
         ))
         .retry_after(5)
         .into_response(),
     }
-}
-
-/// Headers by which a browser keeps what it got to itself.
-async fn guarded(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    response
 }
 
 impl<S> FromRequestParts<S> for Caller
@@ -233,3 +225,30 @@ impl From<ReadError> for Problem {
 
 /// The state of the routes.
 type OfApi = State<Api>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_answered_and_runs_to_its_end() {
+        let (go_on, waits) = tokio::sync::oneshot::channel::<()>();
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let slow = async move {
+            let _ = waits.await;
+            let _ = ended.send(());
+            "late".into_response()
+        };
+        let answer = answered_within(Duration::from_millis(10), slow).await;
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await;
+        let problem: serde_json::Value = serde_json::from_slice(&body.unwrap()).unwrap();
+        assert_eq!(problem["type"], "urn:sluice:problem:outcome-unknown");
+        go_on.send(()).unwrap();
+        end.await.unwrap();
+
+        let panics = answered_within(REQUEST_TIME, async { panic!("of the test") }).await;
+        assert_eq!(panics.status(), 500);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod caller;
 mod key;
+mod published;
 mod token;
 
 pub use caller::{Caller, Role, Scope};
@@ -68,7 +69,7 @@ impl Authenticator {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
         let Some(bearer) = bearer else {
-            return Err(self.refuse("anonymous", from, "the scheme is not Bearer"));
+            return Err(self.refuse("anonymous", None, from, "the scheme is not Bearer"));
         };
         if Key::is_meant(bearer) {
             return self.holder_of_key(bearer, from).await;
@@ -77,7 +78,7 @@ impl Authenticator {
             .caller(bearer)
             .await
             .map_err(|error| match error {
-                TokenError::Refused(why) => self.refuse("anonymous", from, &why),
+                TokenError::Refused(why) => self.refuse("anonymous", None, from, &why),
                 away @ TokenError::NoKeys(_) => {
                     tracing::warn!(error = %away, "a caller cannot be told");
                     Problem::unavailable(away.to_string()).retry_after(5)
@@ -87,7 +88,12 @@ impl Authenticator {
 
     async fn holder_of_key(&self, text: &str, from: IpAddr) -> Result<Caller, Problem> {
         let Some(key) = Key::parse(text) else {
-            return Err(self.refuse("anonymous", from, "the API key is not of the form of one"));
+            return Err(self.refuse(
+                "anonymous",
+                None,
+                from,
+                "the API key is not of the form of one",
+            ));
         };
         let name = format!("key:{}", key.prefix());
         let found = self
@@ -100,13 +106,15 @@ impl Authenticator {
         })?;
         // The same answer whether the prefix or the secret is wrong.
         let Some(stored) = stored.filter(|stored| key.is(&stored.hash)) else {
-            return Err(self.refuse(&name, from, "there is no such API key"));
+            return Err(self.refuse(&name, None, from, "there is no such API key"));
         };
+        // The secret is right, so its company may know.
+        let company = stored.company_id.as_deref();
         if stored.revoked_at.is_some() {
-            return Err(self.refuse(&name, from, "the API key was revoked"));
+            return Err(self.refuse(&name, company, from, "the API key was revoked"));
         }
         if stored.expires_at.is_some_and(|at| at.0 <= now_micros()) {
-            return Err(self.refuse(&name, from, "the API key has expired"));
+            return Err(self.refuse(&name, company, from, "the API key has expired"));
         }
         // A scope that another release has and this one has not allows nothing here.
         let scopes = stored
@@ -131,15 +139,17 @@ impl Authenticator {
         Ok(found)
     }
 
-    fn refuse(&self, actor: &str, from: IpAddr, why: &str) -> Problem {
-        tracing::info!(actor, %from, why, "log-in refused");
+    /// `company` is that of a caller of whom it is proven.
+    fn refuse(&self, actor: &str, company: Option<&str>, from: IpAddr, why: &str) -> Problem {
+        tracing::info!(actor, company, %from, why, "log-in refused");
         if let Ok(permit) = Arc::clone(&self.writers).try_acquire_owned() {
             let (pool, actor, why) = (self.pool.clone(), actor.to_owned(), why.to_owned());
+            let company = company.map(str::to_owned);
             tokio::spawn(async move {
                 let address = from.to_string();
                 let act = Act {
                     actor: &actor,
-                    company_id: None,
+                    company_id: company.as_deref(),
                     action: "log-in",
                     target: None,
                     address: Some(&address),

@@ -1,31 +1,21 @@
 //! JSON Web Tokens (RFC 7519) of the identity provider: the algorithm is the configuration's, a
 //! token's own `alg` is only compared with it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
 
+use super::published::Published;
 use super::{Caller, Role};
 use crate::config::{Auth, JwtAlgorithm};
 use crate::event::MAX_INDEXED_TEXT;
-use crate::tls;
 
 /// A token that is longer is not looked at, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 /// How far the provider's clock may be off, in seconds.
 const LEEWAY: u64 = 30;
-/// Keys are asked for again after this time.
-const KEYS_LIVE: Duration = Duration::from_secs(600);
-/// A `kid` that is not known makes us ask again, but not more often than this.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
-/// The longest that the provider may take.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest list of keys that is read, in bytes.
-const MAX_JWKS: usize = 256 * 1024;
 
 /// Why a token names nobody.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +102,7 @@ impl Tokens {
                 if header.alg != self.validation.algorithms[0] {
                     return refused("the token's algorithm is not the configured one");
                 }
-                let Some(key) = published.key(&kid).await? else {
+                let Some(key) = published.key(&kid, Instant::now()).await? else {
                     return refused(
                         "the token is signed by a key that the provider does not publish",
                     );
@@ -159,7 +149,7 @@ impl Tokens {
 }
 
 /// The library's errors quote nothing of the token.
-fn explain(error: jsonwebtoken::errors::Error) -> TokenError {
+pub(super) fn explain(error: jsonwebtoken::errors::Error) -> TokenError {
     use jsonwebtoken::errors::ErrorKind;
     let why = match error.kind() {
         ErrorKind::ExpiredSignature => "the token has expired",
@@ -176,77 +166,4 @@ fn explain(error: jsonwebtoken::errors::Error) -> TokenError {
         _ => "the token cannot be read",
     };
     TokenError::Refused(why.to_owned())
-}
-
-/// The keys that the provider publishes (RFC 7517), as they were last read.
-struct Published {
-    url: String,
-    client: Result<reqwest::Client, String>,
-    last: Mutex<Option<Reading>>,
-}
-
-struct Reading {
-    asked: Instant,
-    keys: JwkSet,
-}
-
-impl Published {
-    fn at(url: &str) -> Self {
-        tls::install_provider();
-        let client = reqwest::Client::builder()
-            .timeout(ASK_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::limited(3))
-            .build()
-            .map_err(|error| error.to_string());
-        Self {
-            url: url.to_owned(),
-            client,
-            last: Mutex::default(),
-        }
-    }
-
-    /// The key of this id. Keys that were read are used while the provider is away.
-    async fn key(&self, kid: &str) -> Result<Option<DecodingKey>, TokenError> {
-        let mut last = self.last.lock().await;
-        let due = last.as_ref().is_none_or(|reading| {
-            let known = reading.keys.find(kid).is_some();
-            reading.asked.elapsed() > if known { KEYS_LIVE } else { ASK_AGAIN }
-        });
-        if due {
-            let asked = Instant::now();
-            match (self.ask().await, &mut *last) {
-                (Ok(keys), last) => *last = Some(Reading { asked, keys }),
-                (Err(why), None) => return Err(TokenError::NoKeys(why)),
-                (Err(why), Some(reading)) => {
-                    tracing::warn!(
-                        url = self.url,
-                        why,
-                        "the identity provider's keys stay as they were"
-                    );
-                    reading.asked = asked;
-                }
-            }
-        }
-        let found = last.as_ref().and_then(|reading| reading.keys.find(kid));
-        found
-            .map(|key| DecodingKey::from_jwk(key).map_err(explain))
-            .transpose()
-    }
-
-    async fn ask(&self) -> Result<JwkSet, String> {
-        let client = self.client.as_ref().map_err(Clone::clone)?;
-        let explain = |error: reqwest::Error| error.without_url().to_string();
-        let answer = client.get(&self.url).send().await;
-        let mut answer = answer
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(explain)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(explain)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_JWKS {
-                return Err("the list of keys is longer than 256 KiB".to_owned());
-            }
-        }
-        serde_json::from_slice(&body).map_err(|error| format!("not a JWK set: {error}"))
-    }
 }

@@ -1,10 +1,7 @@
 //! Who calls: keys and tokens, and everything that is neither.
 
-use axum::{Json, Router, routing::get};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use p256::pkcs8::EncodePrivateKey;
 use serde_json::{Value, json};
 
 use super::{Service, low_stock, person, token};
@@ -134,70 +131,52 @@ async fn who_is_nobody_is_refused_and_written_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_by_published_keys_are_of_their_algorithm_issuer_and_audience() {
-    let secret = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
-    let public = secret.public_key();
-    let mut published = serde_json::to_value(public.to_jwk()).expect("a JWK");
-    published["kid"] = "k1".into();
-    published["alg"] = "ES256".into();
-    let keys = json!({"keys": [published]});
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let url = format!("http://{}/jwks", listener.local_addr().expect("an address"));
-    let provider = Router::new().route("/jwks", get(move || async move { Json(keys) }));
-    tokio::spawn(async move { axum::serve(listener, provider).await });
-
-    let service = Service::start_with(
-        "published",
-        &[
-            ("SLUICE_AUTH__JWT_ALGORITHM", "ES256"),
-            ("SLUICE_AUTH__JWKS_URL", &url),
-            ("SLUICE_AUTH__ISSUER", "https://id.example"),
-            ("SLUICE_AUTH__AUDIENCE", "sluice"),
-        ],
-    )
-    .await;
-    let der = secret.to_pkcs8_der().expect("DER");
-    let key = EncodingKey::from_ec_der(der.as_bytes());
-    let sign = |kid: &str, algorithm, key: &EncodingKey, issuer: &str, audience: &str| {
-        let header = Header {
-            kid: Some(kid.to_owned()),
-            ..Header::new(algorithm)
-        };
-        let exp = jiff::Timestamp::now().as_second() + 600;
-        let claims = json!({"sub": "u", "companyId": "c", "role": "member", "exp": exp,
-                            "iss": issuer, "aud": audience});
-        jsonwebtoken::encode(&header, &claims, key).expect("a token")
+async fn a_company_sees_what_became_of_its_keys() {
+    let service = Service::start_alone("expired", &[]).await;
+    let reader = service.key(Some("c"), &["security:read"]);
+    let other = service.key(Some("d"), &["security:read"]);
+    let until = |time: &str| {
+        let arguments = "keys create --name n --company c --scope events:read --expires";
+        let arguments: Vec<_> = arguments.split(' ').chain([time]).collect();
+        service.space.ok(&arguments).trim().to_owned()
     };
-    let issuer = "https://id.example";
-    let good = sign("k1", Algorithm::ES256, &key, issuer, "sluice");
+    let (late, good) = (until("2020-01-01"), until("2999-01-01T00:00:00Z"));
+    let refused = async |bearer: &str, why: &str| {
+        let answer = service.get("/api/events", bearer).await;
+        let detail = answer.body["detail"].as_str().unwrap_or_default();
+        let refused = answer.status == 401 && detail.contains(why);
+        refused.then_some(()).ok_or(format!("{answer:?}"))
+    };
     assert_eq!(service.get("/api/events", &good).await.status, 200);
-    // The public key as the secret of an HMAC: the oldest confusion of all.
-    let pretended = EncodingKey::from_secret(&public.to_sec1_bytes());
-    for (bearer, why) in [
-        (
-            sign("k2", Algorithm::ES256, &key, issuer, "sluice"),
-            "does not publish",
-        ),
-        (
-            sign("k1", Algorithm::HS256, &pretended, issuer, "sluice"),
-            "algorithm",
-        ),
-        (
-            sign("k1", Algorithm::ES256, &key, "https://other", "sluice"),
-            "another issuer",
-        ),
-        (
-            sign("k1", Algorithm::ES256, &key, issuer, "other"),
-            "another audience",
-        ),
-    ] {
-        let answer = service.get("/api/events", &bearer).await;
-        assert_eq!(answer.problem(), (401, "unauthenticated"));
-        let detail = answer.body["detail"].as_str().expect("a detail");
-        assert!(detail.contains(why), "{why}: {detail}");
-    }
+    refused(&late, "has expired").await.expect("refused");
+    // Who knows only the prefix has proven nothing, and is not the company's.
+    let guessed = format!("{}{}", &late[..17], "0".repeat(64));
+    refused(&guessed, "no such API key").await.expect("refused");
+    let listed = service.space.ok(&["keys", "list"]);
+    assert!(
+        listed.contains("expired") && listed.contains("2999-01-01"),
+        "{listed}"
+    );
+    service.space.ok(&["keys", "revoke", &good[4..16]]);
+    eventually("a revoked key", async || {
+        refused(&good, "was revoked").await
+    })
+    .await;
+
+    let entries = async |bearer: &str| {
+        let answer = service.get("/api/security-audit", bearer).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body.to_string()
+    };
+    eventually("the company's entries", async || {
+        let seen = entries(&reader).await;
+        let all = ["has expired", "was revoked", "key.create", "key.revoke"];
+        let all = all.iter().all(|text| seen.contains(text));
+        (all && !seen.contains("no such")).then_some(()).ok_or(seen)
+    })
+    .await;
+    let others = entries(&other).await;
+    assert!(!others.contains("key.revoke") && !others.contains("log-in"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,3 +128,59 @@ async fn a_slow_client_loses_its_connection_and_not_the_service() {
     assert_eq!(nothing, "");
     assert_eq!(other.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_keeps_what_it_got_to_itself() {
+    let settings = [("SLUICE_HTTP__PUBLIC_URL", "https://events.example")];
+    let (plain, by_tls) = tokio::join!(
+        Service::start_alone("headers", &[]),
+        Service::start_alone("headers_tls", &settings),
+    );
+    let nothing = "default-src 'none'; frame-ancestors 'none'";
+    for (path, status, policy) in [
+        ("/api/openapi.json", 200, nothing),
+        ("/api/events", 401, nothing),
+        ("/nowhere", 404, nothing),
+        ("/api/docs/", 200, "script-src 'self'; "),
+        ("/api/docs/swagger-initializer.js", 200, "script-src 'self'"),
+    ] {
+        let answered = plain.get(path, "").await;
+        assert_eq!(answered.status, status, "{path}");
+        let header = |name: &str| answered.headers[name].to_str().expect("text");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("x-frame-options"), "DENY", "{path}");
+        assert_eq!(header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(header("cache-control"), "no-store", "{path}");
+        let found = header("content-security-policy");
+        assert!(found.contains(policy), "{path}: {found}");
+        // By plain HTTP it must not be sent (RFC 6797, 7.2).
+        let tls_only = "strict-transport-security";
+        assert!(!answered.headers.contains_key(tls_only), "{path}");
+        let answered = by_tls.get(path, "").await;
+        assert_eq!(answered.headers[tls_only], "max-age=31536000", "{path}");
+    }
+    // What the policy takes for granted: the page has no script of its own text.
+    let page = plain.get("/api/docs/", "").await;
+    let page = page.body.as_str().expect("a page");
+    assert!(page.matches("<script").count() == page.matches("<script src=").count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_long_is_refused() {
+    let service = Service::start_alone("too_long", &[]).await;
+    let key = service.key(Some("c"), &["events:read"]);
+    let long = service
+        .get(&format!("/api/events?userId={}", "x".repeat(20_000)), &key)
+        .await;
+    assert_eq!(long.problem(), (422, "invalid-query"));
+    let request = service.request(Method::GET, "/api/events", &key);
+    let long = request.header("x-long", "x".repeat(66_000)).send().await;
+    // Or it is cut off, where it arrives in parts.
+    assert!(long.is_err() || long.is_ok_and(|answer| answer.status() == 431));
+    let mut many = service.request(Method::GET, "/api/events", &key);
+    for number in 0..200 {
+        many = many.header(format!("x-{number}"), "x");
+    }
+    assert_eq!(answer(many).await.status, 431);
+    assert_eq!(service.get("/api/events", &key).await.status, 200);
+}

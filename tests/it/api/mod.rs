@@ -5,12 +5,14 @@ mod catalogue;
 mod conformance;
 mod exports;
 mod history;
+mod injection;
 mod limits;
 mod live;
 mod publish;
 mod repeats;
 pub mod statistics;
 mod tenants;
+mod tokens;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -52,6 +54,14 @@ impl Service {
     async fn start_with(name: &str, settings: &[(&str, &str)]) -> Self {
         let space = Space::new(name).await;
         let serve = Serve::start_with(&space, settings);
+        serve.ready().await;
+        Self { space, serve }
+    }
+
+    /// With the API alone, and neither topics nor schemas.
+    async fn start_alone(name: &str, settings: &[(&str, &str)]) -> Self {
+        let space = Space::bare(name).await;
+        let serve = Serve::start_as(&space, &["--roles", "api"], settings);
         serve.ready().await;
         Self { space, serve }
     }

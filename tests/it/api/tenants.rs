@@ -1,98 +1,297 @@
 //! A company never sees another company's events: in the handlers, and by Postgres itself.
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sluice::store::View;
 
-use super::{Service, low_stock, person};
+use super::{Answer, Service, answer, low_stock, person};
 
-/// Every route of the document, with every caller of one company, asked for another's.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_route_shows_another_companys_events() {
-    let service = Service::start("tenants").await;
-    let theirs = service.key(Some("theirs"), &["events:publish", "events:read"]);
-    let mut event = low_stock("their-secret");
-    event["metadata"] = json!({"correlationId": "their-visit"});
-    event["userId"] = "their-user".into();
-    let id = service.recorded(&theirs, &[event]).await.remove(0);
-    let callers = [
-        service.key(Some("ours"), &["events:read", "events:publish"]),
-        person("u", "ours", "member"),
-        person("their-user", "ours", "company_admin"),
-    ];
-    let document = service.get("/api/openapi.json", "").await;
-    assert_eq!(document.body["openapi"], "3.1.0");
-    let paths = document.body["paths"].as_object().expect("paths");
-    let mut asked = 0;
-    for (path, operations) in paths {
-        for (method, operation) in operations.as_object().expect("operations") {
-            assert_eq!(
-                operation["security"],
-                json!([{"bearer": []}]),
-                "{method} {path}"
-            );
-            for caller in &callers {
-                asked += ask(&service, path, method, operation, &id, caller).await;
-            }
-        }
-    }
-    assert!(asked >= 3 * paths.len(), "{asked} requests");
-    // The same requests do find it for its own company, or they would prove nothing.
-    let own = service.get(&format!("/api/events/{id}"), &theirs).await;
-    assert!(own.body.to_string().contains("their-secret"));
+/// Which is in everything that an event has.
+const SECRET: &str = "their-secret";
+
+/// Another company's, and all that points at it.
+struct Theirs {
+    key: String,
+    id: String,
+    /// Cursors of the lists, by path.
+    cursors: Vec<(String, String)>,
+    /// The cursor of a live connection.
+    live: String,
 }
 
-/// Asks with each parameter pointing at the other company, one at a time.
-async fn ask(
-    service: &Service,
-    path: &str,
-    method: &str,
-    operation: &Value,
-    id: &str,
-    caller: &str,
-) -> usize {
-    let mut target = path
-        .replace("{id}", id)
+/// Events of which each part names `secret`; of each list more than one.
+fn secrets(secret: &str) -> [Value; 3] {
+    let login = || json!({"type": "user.login", "data": {"userId": secret}});
+    [low_stock(secret), login(), login()].map(|mut event| {
+        event["userId"] = secret.into();
+        event["metadata"] = json!({"correlationId": secret});
+        event
+    })
+}
+
+impl Theirs {
+    async fn of(service: &Service) -> Self {
+        let scopes = ["events:publish", "events:read", "security:read"];
+        let key = service.key(Some("theirs"), &scopes);
+        let id = service.recorded(&key, &secrets(SECRET)).await.remove(0);
+        let mut cursors = Vec::new();
+        for path in ["/api/events", "/api/security-audit"] {
+            let page = service.get(&format!("{path}?limit=1"), &key).await;
+            let next = page.body["next"].as_str().expect("a cursor");
+            cursors.push((path.to_owned(), next.to_owned()));
+        }
+        let stream = service.request(Method::GET, "/api/events/stream", &key);
+        let mut stream = stream.send().await.expect("a stream");
+        let ready = stream.chunk().await.expect("read").expect("a message");
+        let ready = String::from_utf8(ready.to_vec()).expect("UTF-8");
+        let live = ready.strip_prefix("id: ").and_then(|t| t.lines().next());
+        let live = live.expect("a cursor").to_owned();
+        Self {
+            key,
+            id,
+            cursors,
+            live,
+        }
+    }
+}
+
+/// A request that points at the other company.
+struct Pointed {
+    path: String,
+    header: Option<(&'static str, String)>,
+    /// What it must be answered with, where that is one status.
+    status: Option<u16>,
+}
+
+impl Pointed {
+    fn request(&self, service: &Service, method: &Method, bearer: &str) -> RequestBuilder {
+        let mut request = service.request(method.clone(), &self.path, bearer);
+        if let Some((name, value)) = &self.header {
+            request = request.header(*name, value);
+        }
+        if *method == Method::POST {
+            let mut event = low_stock("planted");
+            event["companyId"] = "theirs".into();
+            request = request.json(&event);
+        }
+        request
+    }
+}
+
+/// The route with each parameter pointing at the other company, one at a time.
+fn pointed(theirs: &Theirs, path: &str, method: &Method, operation: &Value) -> Vec<Pointed> {
+    let target = path
+        .replace("{id}", &theirs.id)
         .replace("{type}", "product.low_stock");
     assert!(
         !target.contains('{'),
         "{path}: teach this test its parameter"
     );
-    let mut queries = vec![String::new()];
+    let publishes = *method == Method::POST && path == "/api/events";
+    let mut all = vec![Pointed {
+        path: target.clone(),
+        header: None,
+        status: if publishes { Some(403) } else { None },
+    }];
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
-        let value = match (parameter["in"].as_str(), parameter["name"].as_str()) {
-            (Some("query"), Some("companyId")) => "companyId=theirs".to_owned(),
-            (Some("query"), Some("id")) => format!("id={id}"),
-            (Some("query"), Some("userId")) => "userId=their-user".to_owned(),
-            _ => continue,
+        let [place, name] = ["in", "name"].map(|field| parameter[field].as_str().expect("text"));
+        let Some((query, header)) = value(theirs, path, place, name) else {
+            continue;
         };
-        queries.push(value);
+        let status = match (path, name) {
+            (_, "companyId") => Some(403),
+            ("/api/events/stream", "cursor" | "Last-Event-ID") => Some(422),
+            _ => None,
+        };
+        all.push(Pointed {
+            path: format!("{target}?{query}"),
+            header,
+            status,
+        });
     }
-    target.push('?');
-    for query in &queries {
-        let url = format!("{target}{query}");
-        let answer = match method {
-            // A stream does not end by itself, and begins with what it knows.
-            "get" if path == "/api/events/stream" => {
-                let begun = service.request(Method::GET, &url, caller).send().await;
-                assert_eq!(begun.expect("an answer").status(), 200, "{url}");
-                continue;
-            }
-            "get" => service.get(&url, caller).await,
-            "post" => {
-                let mut event = low_stock("planted");
-                event["companyId"] = "theirs".into();
-                service.post(&url, caller, &event).await
-            }
-            other => panic!("{other} {path}: teach this test the method"),
-        };
-        if query.contains("companyId") || path == "/api/events" && method == "post" {
-            assert_eq!(answer.status, 403, "{method} {url}: {answer:?}");
+    all
+}
+
+/// What of a parameter points at the other company, as a query and a header; `None` of those that
+/// can point at nobody.
+fn value(
+    theirs: &Theirs,
+    path: &str,
+    place: &str,
+    name: &str,
+) -> Option<(String, Option<(&'static str, String)>)> {
+    let day = |hours: i64| jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+    let range = format!("startDate={}&endDate={}", day(-24), day(24));
+    let query = match (place, name) {
+        ("query", "companyId") => "companyId=theirs".to_owned(),
+        ("query", "id") => format!("id={}", theirs.id),
+        ("query", "userId") => format!("userId={SECRET}"),
+        ("query", "key" | "text" | "correlationId") => format!("{name}={SECRET}&{range}"),
+        ("query", "cursor") if path == "/api/events/stream" => format!("cursor={}", theirs.live),
+        ("query", "cursor") => {
+            let (_, cursor) = theirs
+                .cursors
+                .iter()
+                .find(|(list, _)| list == path)
+                .unwrap_or_else(|| panic!("{path}: teach this test its cursor"));
+            format!("cursor={cursor}")
         }
-        let text = answer.body.to_string();
-        assert!(!text.contains("their-secret"), "{method} {url}: {text}");
+        ("header", "Last-Event-ID") => {
+            return Some((String::new(), Some(("last-event-id", theirs.live.clone()))));
+        }
+        // In the path itself.
+        ("path", "id" | "type") => return None,
+        (
+            "query",
+            "type" | "types" | "startDate" | "endDate" | "from" | "to" | "bucket" | "order"
+            | "limit" | "partial",
+        ) => return None,
+        // Kept by caller: the tests of repeats.
+        ("header", "Idempotency-Key") => return None,
+        other => panic!("{path} {other:?}: teach this test the parameter"),
+    };
+    Some((query, None))
+}
+
+/// Whether a route answers its own company with what the events hold.
+fn shows_events(path: &str) -> bool {
+    [
+        "/api/events",
+        "/api/events/{id}",
+        "/api/events/stats",
+        "/api/security-audit",
+    ]
+    .contains(&path)
+}
+
+/// Every route of the document, with every caller of one company, asked for another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_shows_another_companys_events() {
+    let service = Service::start("tenants").await;
+    let theirs = Theirs::of(&service).await;
+    let scopes = ["events:read", "events:publish", "security:read"];
+    let callers = [
+        service.key(Some("ours"), &scopes),
+        person("u", "ours", "member"),
+        person(SECRET, "ours", "company_admin"),
+    ];
+    let document = service.get("/api/openapi.json", "").await;
+    assert_eq!(document.body["openapi"], "3.1.0");
+    let (mut asked, mut proven) = (0, 0);
+    for (path, operations) in document.body["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let security = &operation["security"];
+            assert_eq!(security, &json!([{"bearer": []}]), "{method} {path}");
+            let method: Method = method.to_uppercase().parse().expect("a method");
+            for pointed in pointed(&theirs, path, &method, operation) {
+                for caller in &callers {
+                    ask(&service, &pointed, &method, path, caller).await;
+                    asked += 1;
+                }
+                // The same request does find it for its own company, or it would prove nothing.
+                if method == Method::GET && shows_events(path) {
+                    let own = answer(pointed.request(&service, &method, &theirs.key)).await;
+                    let found = own.body.to_string().contains(SECRET);
+                    assert!(found, "{}: {own:?}", pointed.path);
+                    proven += 1;
+                }
+            }
+        }
     }
-    queries.len()
+    assert!(asked > 60 && proven > 12, "{asked} asked, {proven} proven");
+    for caller in &callers {
+        no_socket_takes_what_is_theirs(&service, &theirs, caller).await;
+    }
+}
+
+async fn ask(service: &Service, pointed: &Pointed, method: &Method, path: &str, caller: &str) {
+    let request = pointed.request(service, method, caller);
+    let what = format!("{method} {}", pointed.path);
+    // A stream does not end by itself, and begins with what it knows.
+    if path == "/api/events/stream" && pointed.status.is_none() {
+        let begun = request.send().await.expect("an answer");
+        assert_eq!(begun.status(), 200, "{what}");
+        return;
+    }
+    let answer = answer(request).await;
+    if let Some(status) = pointed.status {
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+    }
+    assert!(answer.status < 500, "{what}: {answer:?}");
+    let text = answer.body.to_string();
+    assert!(!text.contains(SECRET), "{what}: {text}");
+}
+
+/// `/ws` is not in the document. What a connection gets is in the tests of live push.
+async fn no_socket_takes_what_is_theirs(service: &Service, theirs: &Theirs, caller: &str) {
+    let open = async |query: &str| -> Answer {
+        let request = service
+            .request(Method::GET, &format!("/ws?{query}"), caller)
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        answer(request).await
+    };
+    assert_eq!(open("").await.status, 101);
+    let refused = open(&format!("cursor={}", theirs.live)).await;
+    assert_eq!(refused.problem(), (422, "invalid-query"));
+    let refused = open("companyId=theirs").await;
+    assert_eq!(refused.problem(), (422, "invalid-query"));
+}
+
+/// Who may name any company gets that one, and no other beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_names_any_company() {
+    let service = Service::start("tenants_admin").await;
+    for (company, secret) in [("ours", "our-secret"), ("theirs", SECRET)] {
+        let key = service.key(Some(company), &["events:publish"]);
+        service.recorded(&key, &secrets(secret)).await;
+    }
+    let scopes = ["events:read:any", "security:read:any"];
+    let callers = [person("a", "ours", "admin"), service.key(None, &scopes)];
+    let document = service.get("/api/openapi.json", "").await;
+    let mut asked = 0;
+    for (path, operations) in document.body["paths"].as_object().expect("paths") {
+        let parameters = operations["get"]["parameters"].as_array();
+        let mut parameters = parameters.into_iter().flatten();
+        if !parameters.any(|parameter| parameter["name"] == "companyId") {
+            continue;
+        }
+        for caller in &callers {
+            for (query, of_ours, of_theirs) in [
+                ("companyId=theirs", false, true),
+                ("companyId=ours", true, false),
+                ("companyId=nobody", false, false),
+            ] {
+                let answer = service.get(&format!("{path}?{query}"), caller).await;
+                assert_eq!(answer.status, 200, "{path}?{query}: {answer:?}");
+                let text = answer.body.to_string();
+                let found = (text.contains("our-secret"), text.contains(SECRET));
+                assert_eq!(found, (of_ours, of_theirs), "{path}?{query}: {text}");
+                asked += 1;
+            }
+        }
+    }
+    assert_eq!(asked, 3 * 2 * 3, "three routes");
+}
+
+/// Rows that a view sees: of the log, events that are counted, security events, acts.
+async fn seen(service: &Service, view: &View) -> [i64; 4] {
+    let mut tx = view
+        .begin(&service.space.pool, 1_000)
+        .await
+        .expect("a transaction");
+    let counts: (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM event_log),
+                (SELECT coalesce(sum(events), 0)::bigint FROM event_counts),
+                (SELECT count(*) FROM security_events),
+                (SELECT count(*) FROM security_audit WHERE action = 'test')",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .expect("counts");
+    counts.into()
 }
 
 /// The second fence: without any condition in the statement.
@@ -100,33 +299,65 @@ async fn ask(
 async fn postgres_hides_what_is_not_the_views() {
     let service = Service::start("rls").await;
     let any = service.key(None, &["events:publish:any"]);
-    let event = |company: Option<&str>, user: &str| json!({"type": "user.login", "companyId": company, "userId": user, "data": {"userId": user}});
+    let login = |company: Option<&str>, user: &str| json!({"type": "user.login", "companyId": company, "userId": user, "data": {"userId": user}});
+    let mut low = low_stock("p");
+    low["companyId"] = "a".into();
     let events = [
-        event(Some("a"), "u1"),
-        event(Some("a"), "u2"),
-        event(Some("b"), "u1"),
-        event(None, "u1"),
+        login(Some("a"), "u1"),
+        login(Some("a"), "u2"),
+        low,
+        login(Some("b"), "u1"),
+        login(None, "u1"),
     ];
     service.recorded(&any, &events).await;
     let pool = &service.space.pool;
-    let count = async |view: &View| -> i64 {
-        let mut tx = view.begin(pool, 1_000).await.expect("a transaction");
-        sqlx::query_scalar("SELECT count(*) FROM event_log")
-            .fetch_one(&mut *tx)
-            .await
-            .expect("a count")
-    };
+    sqlx::query(
+        "INSERT INTO security_audit (actor, company_id, action, result)
+         VALUES ('x', 'a', 'test', 'done'), ('x', 'b', 'test', 'done'), ('x', NULL, 'test', 'done')",
+    )
+    .execute(pool)
+    .await
+    .expect("acts");
+    let company = |company: &str| View::Company(company.to_owned());
     let member = |company: &str, user: &str| View::Member {
         company: company.to_owned(),
         user: user.to_owned(),
     };
-    assert_eq!(count(&View::Platform).await, 4);
-    assert_eq!(count(&View::Company("a".to_owned())).await, 2);
-    assert_eq!(count(&View::Company(String::new())).await, 0);
-    assert_eq!(count(&member("a", "u1")).await, 1);
-    assert_eq!(count(&member("b", "u2")).await, 0);
-    assert_eq!(count(&member("a' OR true --", "u1")).await, 0);
+    for (view, expected) in [
+        (View::Platform, [5, 5, 4, 3]),
+        (company("a"), [3, 3, 2, 1]),
+        (company("b"), [1, 1, 1, 1]),
+        (company(""), [0; 4]),
+        (company("a' OR true --"), [0; 4]),
+        // Its own log-in, and none of the counts of user events.
+        (member("a", "u1"), [2, 1, 0, 0]),
+        (member("b", "u2"), [0; 4]),
+        (member("a' OR true --", "u1"), [0; 4]),
+    ] {
+        assert_eq!(seen(&service, &view).await, expected, "{view:?}");
+    }
+    // A role without a view sees nothing, rather than all.
+    let mut tx = pool.begin().await.expect("a transaction");
+    sqlx::query("SET LOCAL ROLE sluice_reader")
+        .execute(&mut *tx)
+        .await
+        .expect("the role");
+    let rows: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM event_log) + (SELECT count(*) FROM event_counts)
+              + (SELECT count(*) FROM security_events) + (SELECT count(*) FROM security_audit)",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .expect("a count");
+    assert_eq!(rows, 0);
+    tx.rollback().await.expect("rolled back");
+    refuses_what_is_not_for_reading(pool).await;
+    // Outside of such a transaction the connection is the pipeline's again.
+    let rows = service.space.count("SELECT count(*) FROM event_log").await;
+    assert_eq!(rows, 5);
+}
 
+async fn refuses_what_is_not_for_reading(pool: &sqlx::PgPool) {
     let partition: String =
         sqlx::query_scalar("SELECT min(tableoid::regclass::text) FROM event_log")
             .fetch_one(pool)
@@ -137,6 +368,7 @@ async fn postgres_hides_what_is_not_the_views() {
         "SELECT count(*) FROM api_keys".to_owned(),
         "SELECT count(*) FROM event_quarantine".to_owned(),
         "DELETE FROM event_log".to_owned(),
+        "DELETE FROM security_audit".to_owned(),
     ] {
         let mut tx = View::Platform
             .begin(pool, 1_000)
@@ -155,9 +387,4 @@ async fn postgres_hides_what_is_not_the_views() {
             "{statement}: {refused}"
         );
     }
-    // Outside of such a transaction the connection is the pipeline's again.
-    assert_eq!(
-        service.space.count("SELECT count(*) FROM event_log").await,
-        4
-    );
 }

@@ -50,9 +50,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Stack::remove_data(&folder)?;
     let demo = build_and_start(root, folder)?;
     for arguments in [
-        &["topics", "apply", "--yes"][..],
+        &["migrate"][..],
+        &["topics", "apply", "--yes"],
         &["schemas", "register"],
-        &["migrate"],
     ] {
         demo.step(arguments)?;
     }

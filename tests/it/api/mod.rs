@@ -7,8 +7,10 @@ mod exports;
 mod history;
 mod limits;
 mod live;
+mod paging;
 mod publish;
 mod repeats;
+mod shape;
 pub mod statistics;
 mod tenants;
 

@@ -101,6 +101,10 @@ fn questions() -> Vec<Question> {
             let company = tenants.company(random);
             format!("/api/events/stats?companyId={company}&from={from}&to={to}&bucket=month")
         }),
+        ask("stats_of_all_companies_p99_ms", |random, tenants| {
+            let (from, to) = tenants.range(random, 30);
+            format!("/api/events/stats?from={from}&to={to}&bucket=day")
+        }),
     ]
 }
 
@@ -123,38 +127,29 @@ pub async fn reading(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
         tenants.companies.len(),
         number(space.count("SELECT count(*) FROM event_counts").await as f64)
     );
-    let (mut history, mut stats) = (Vec::new(), Vec::new());
+    // The slowest kind counts, so that none can hide among the others.
+    let (mut history, mut stats) = (0.0_f64, 0.0_f64);
     for question in questions() {
         let question = Arc::new(question);
         ask(&serve.url, &key, &question, &tenants, args.reads / 10).await?;
         let times = ask(&serve.url, &key, &question, &tenants, args.reads).await?;
+        let p99 = at(&times, 0.99);
         println!(
-            "{}: p50 {:.1} ms, p99 {:.1} ms",
+            "{}: p50 {:.1} ms, p99 {p99:.1} ms",
             question.name,
             at(&times, 0.5),
-            at(&times, 0.99)
         );
-        figures.add(question.name, &[at(&times, 0.99)], "ms", None);
-        if question.name.starts_with("history") {
-            history.extend(times);
+        figures.add(question.name, &[p99], "ms", None);
+        let slowest = if question.name.starts_with("history") {
+            &mut history
         } else {
-            stats.extend(times);
-        }
+            &mut stats
+        };
+        *slowest = slowest.max(p99);
     }
-    history.sort_by(f64::total_cmp);
-    stats.sort_by(f64::total_cmp);
-    figures.add(
-        "history_p99_ms",
-        &[at(&history, 0.99)],
-        "ms",
-        Some(Aim::Under(20.0)),
-    );
-    figures.add(
-        "stats_p99_ms",
-        &[at(&stats, 0.99)],
-        "ms",
-        Some(Aim::Under(20.0)),
-    );
+    let aim = Aim::Under(20.0);
+    figures.add("history_p99_ms", &[history], "ms", Some(aim));
+    figures.add("stats_p99_ms", &[stats], "ms", Some(aim));
     anyhow::ensure!(serve.stop().success(), "sluice serve");
     Ok(())
 }

@@ -15,11 +15,13 @@ pub struct Problem {
     #[schema(example = "urn:sluice:problem:invalid-event")]
     kind: &'static str,
     /// The same for a person.
+    #[schema(example = "An event does not fit its schema")]
     title: &'static str,
     /// The status of the response.
     #[schema(value_type = u16, example = 422)]
     status: u16,
     /// What it is this time, and what to do about it.
+    #[schema(example = "nothing was published: 1 fault")]
     detail: String,
     /// Each fault of what was sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -36,8 +38,10 @@ pub struct Fault {
     #[schema(example = "/data/items/0/quantity")]
     pub pointer: String,
     /// What would do.
+    #[schema(example = "an integer of 32 bits")]
     pub expected: String,
     /// What was there.
+    #[schema(example = "the string \"two\"")]
     pub found: String,
 }
 

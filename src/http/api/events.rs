@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::batch::{self, Read};
 use super::idempotency::{Repeatable, Turn};
 use super::query::Query;
 use super::{Api, OfApi};
@@ -24,23 +24,23 @@ use crate::produce::{NewEvent, PublishError, Receipt};
 pub(super) const MAX_BODY: usize = 8 << 20;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(20);
-/// The most events of a batch.
-const MAX_BATCH: usize = 1_000;
 /// The most faults that are listed.
 const MAX_FAULTS: usize = 100;
 
 /// An event to publish.
 #[derive(Serialize, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase", example = json!({
+    "type": "product.low_stock",
+    "data": { "productId": "p1", "productName": "Lamp", "currentStock": 3, "reorderPoint": 10 },
+    "metadata": { "correlationId": "visit-1" }
+}))]
 #[allow(dead_code, reason = "describes what NewEvent::from_json reads")]
 pub(super) struct EventToPublish {
     /// A type of the catalogue (`GET /api/event-types`).
-    #[schema(rename = "type", example = "product.low_stock")]
+    #[schema(rename = "type")]
     event_type: String,
     /// The data, as the type's schema wants it.
-    #[schema(value_type = Object, example = json!({
-        "productId": "p1", "productName": "Lamp", "currentStock": 3, "reorderPoint": 10
-    }))]
+    #[schema(value_type = Object)]
     data: (),
     /// Null, booleans, numbers and strings by name; `correlationId` ties events together.
     #[schema(value_type = Option<Object>)]
@@ -90,9 +90,13 @@ pub(super) struct Published {
 /// An event that Kafka has acknowledged.
 #[derive(Serialize, ToSchema)]
 struct PublishedEvent {
+    #[schema(example = "01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2")]
     id: Uuid,
+    #[schema(example = "events.product.v1")]
     topic: String,
+    #[schema(example = 3)]
     partition: i32,
+    #[schema(example = 41)]
     offset: i64,
 }
 
@@ -110,20 +114,22 @@ impl From<Receipt> for PublishedEvent {
 /// Publish events
 ///
 /// One event or a batch. The answer comes when Kafka has acknowledged all of them. A batch of which
-/// an event does not fit is refused whole, unless `partial=true`. With an `Idempotency-Key` the
-/// request may be sent again for 24 hours: it gets the same answer, and publishes nothing again.
+/// an event does not fit, or is of another company or user than the caller may publish for, is
+/// refused whole, unless `partial=true`. With an `Idempotency-Key` the request may be sent again for
+/// 24 hours: it gets the same answer, and publishes nothing again.
 #[utoipa::path(
     post, path = "/api/events", tag = "events",
     params(PublishQuery, (
         "Idempotency-Key" = Option<String>, Header,
-        description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$"
+        description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+        example = "5f0c7c1e-6b0e-4a57-9d0c-0a5f3f4c7b11"
     )),
     request_body(content = ToPublish, content_type = "application/json"),
     responses(
         (status = 202, description = "Kafka has every event that is listed", body = Published),
         (status = 400, description = "The request cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller may not publish this", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not publish, or not these events: each with its JSON pointer", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The Idempotency-Key came with another request, or this one is being worked on", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 8 MiB or 1,000 events", body = Problem, content_type = "application/problem+json"),
@@ -192,28 +198,33 @@ async fn run(
     body: Bytes,
     partial: bool,
 ) -> Result<Vec<u8>, Problem> {
-    let (events, refused_events) = read(
+    let read = batch::read(
         caller,
         &body,
         |index| repeatable.event_id(index),
         |event| api.0.publisher.catalog().validate(event),
     )?;
     drop(body);
-    if !refused_events.is_empty() && (!partial || events.is_empty()) {
-        return Err(refused(refused_events));
+    if !read.faults.is_empty() && (!partial || read.events.is_empty()) {
+        return Err(refused(read));
     }
     let answer = Published {
-        events: send(api, events).await?,
-        refused: refused_events,
+        events: send(api, read.events).await?,
+        refused: read.faults,
     };
     serde_json::to_vec(&answer).map_err(|error| Problem::internal(error.to_string()))
 }
 
-fn refused(mut faults: Vec<Fault>) -> Problem {
+fn refused(read: Read) -> Problem {
+    let mut faults = read.faults;
     let count = faults.len();
     faults.truncate(MAX_FAULTS);
     let s = if count == 1 { "" } else { "s" };
-    Problem::invalid_event(format!("nothing was published: {count} fault{s}")).with_errors(faults)
+    let problem = match read.forbidden {
+        Some(why) => Problem::forbidden(format!("nothing was published: {why}")),
+        None => Problem::invalid_event(format!("nothing was published: {count} fault{s}")),
+    };
+    problem.with_errors(faults)
 }
 
 /// `application/json`, with any parameters.
@@ -242,67 +253,6 @@ fn reserve(api: &Api, headers: &HeaderMap) -> Result<tokio::sync::OwnedSemaphore
     std::sync::Arc::clone(&api.0.bodies)
         .try_acquire_many_owned(kib)
         .map_err(|_| Problem::busy("too much is being published just now").retry_after(1))
-}
-
-/// The events of a body that are right, and the faults of the others.
-fn read(
-    caller: &Caller,
-    body: &[u8],
-    id: impl Fn(usize) -> Option<Uuid>,
-    check: impl Fn(&NewEvent) -> Result<(), PublishError>,
-) -> Result<(Vec<NewEvent>, Vec<Fault>), Problem> {
-    let is_batch = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
-    let parts: Vec<&RawValue> = if is_batch {
-        serde_json::from_slice(body)
-    } else {
-        serde_json::from_slice(body).map(|one| vec![one])
-    }
-    .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))?;
-    if parts.len() > MAX_BATCH {
-        let sent = parts.len();
-        return Err(Problem::too_large(format!(
-            "{sent} events, at most {MAX_BATCH} at once"
-        )));
-    }
-    let (mut events, mut faults) = (Vec::with_capacity(parts.len()), Vec::new());
-    for (index, part) in parts.iter().enumerate() {
-        let at = is_batch.then_some(index);
-        let read = NewEvent::from_json(part.get().as_bytes())
-            .and_then(|event| check(&event).map(|()| event));
-        match read {
-            Ok(event) => events.push(owned(caller, event.id_or(id(index)))?),
-            Err(error) => faults.extend(faults_of(error, at)?),
-        }
-    }
-    Ok((events, faults))
-}
-
-/// The event as this caller may publish it.
-fn owned(caller: &Caller, event: NewEvent) -> Result<NewEvent, Problem> {
-    let (company, user) = (event.company_id().cloned(), event.user_id().cloned());
-    let (company, user) = caller.publishes_as(company, user)?;
-    Ok(event.owned_by(company, user))
-}
-
-fn faults_of(error: PublishError, at: Option<usize>) -> Result<Vec<Fault>, Problem> {
-    match error {
-        PublishError::Invalid { faults } => Ok(faults
-            .into_iter()
-            .map(|fault| Fault::of_field(fault, at))
-            .collect()),
-        PublishError::UnknownType {
-            event_type,
-            nearest,
-        } => Ok(vec![Fault {
-            pointer: at.map_or("/type".to_owned(), |index| format!("/{index}/type")),
-            expected: match nearest {
-                Some(known) => format!("a known type; did you mean '{known}'?"),
-                None => "a known type; GET /api/event-types lists them".to_owned(),
-            },
-            found: event_type,
-        }]),
-        other => Err(of_failure(&other)),
-    }
 }
 
 /// Sends every event and waits for all outcomes.
@@ -354,7 +304,7 @@ fn is_unknown(error: &PublishError) -> bool {
     )
 }
 
-fn of_failure(error: &PublishError) -> Problem {
+pub(super) fn of_failure(error: &PublishError) -> Problem {
     tracing::warn!(%error, "events were not published");
     match error {
         PublishError::Delivery {

@@ -8,8 +8,8 @@ use futures::stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Duration, timeout};
 
-use super::history::place_of;
-use super::{Api, history::shown};
+use super::Api;
+use super::history::{place_of, read, shown};
 use crate::consumers::audit::read::Position;
 use crate::event::{Event, timestamp_text};
 use crate::http::problem::Problem;
@@ -90,7 +90,7 @@ pub(super) async fn respond(
     })?;
     page.limit = ROWS;
     // Before the answer begins, so that what is wrong is said by its status.
-    let first = history::page(&api.0.pool, &view, &page).await?;
+    let first = read(&api, &view, &page).await?;
     let (sender, receiver) = mpsc::channel::<Result<Bytes, axum::Error>>(1);
     tokio::spawn(write(
         Export {

@@ -13,11 +13,12 @@ use super::cursor::{read_cursor, write_cursor};
 use super::export::{self, Format};
 use super::parameters::{Faults, parsed, text, time};
 use super::query::Query;
-use super::{Api, OfApi};
+use super::{Api, OfApi, of_query};
 use crate::consumers::audit::read::{Position, positioned};
 use crate::event::TypeFilter;
 use crate::http::auth::Caller;
 use crate::http::problem::Problem;
+use crate::store::View;
 use crate::store::events::{EventFilter, LoggedRecord};
 use crate::store::history::{self, Direction, Page, Place, Search};
 
@@ -44,22 +45,23 @@ pub(super) struct HistoryQuery {
     #[param(example = json!(["order.*"]))]
     types: Vec<String>,
     /// Events caused by this user.
-    #[param(min_length = 1, max_length = 512)]
+    #[param(example = "u1", min_length = 1, max_length = 512)]
     user_id: Option<String>,
     /// Events of this company; only an admin may name another than its own.
-    #[param(min_length = 1, max_length = 512)]
+    #[param(example = "c1", min_length = 1, max_length = 512)]
     company_id: Option<String>,
-    /// Events with this record key. Wants a range of at most 31 days.
-    #[param(min_length = 1, max_length = 512)]
+    /// Events with this record key. Wants a range of at most 31 days, and has 2 s.
+    #[param(example = "o1", min_length = 1, max_length = 512)]
     key: Option<String>,
     /// Events with this id.
-    #[param(format = Uuid)]
+    #[param(format = Uuid, example = "01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2")]
     id: Option<String>,
-    /// Events with this `metadata.correlationId`. Wants a range of at most 31 days.
-    #[param(min_length = 1, max_length = 512)]
+    /// Events with this `metadata.correlationId`. Wants a range of at most 31 days, and has 2 s.
+    #[param(example = "visit-1", min_length = 1, max_length = 512)]
     correlation_id: Option<String>,
-    /// Events with this text somewhere in their data. Wants a range of at most 31 days.
-    #[param(min_length = 1, max_length = 512)]
+    /// Events with this text somewhere in their data, in any case. Wants a range of at most 31 days,
+    /// and has 2 s.
+    #[param(example = "lamp", min_length = 1, max_length = 512)]
     text: Option<String>,
     /// Events that happened at or after this time (RFC 3339, or a date in UTC).
     #[param(example = "2026-01-01")]
@@ -74,19 +76,27 @@ pub(super) struct HistoryQuery {
     #[param(value_type = Option<u16>, example = 50)]
     limit: Option<String>,
     /// `next` of the page before, with the same parameters.
+    #[param(example = "EAAGSa3USTAAAZmOTo1cerCaVFvloMehsiorfoxMD09vi1cMHS4_SlsAAAADAAAAAAAAACk")]
     cursor: Option<String>,
 }
 
 /// An event.
 #[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase", example = json!({
+    "id": "01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2", "type": "order.created",
+    "timestamp": "2026-01-31T12:00:00.000000Z", "userId": "u1", "companyId": "c1",
+    "data": { "orderId": "o1" }, "metadata": { "correlationId": "visit-1" },
+    "position": {
+        "topic": "events.order.v1", "topicId": "2a2b7e8c-4c0f-4f6f-8b57-0c1d2e3f4a5b",
+        "partition": 3, "offset": 41
+    }
+}))]
 #[allow(dead_code, reason = "describes Event::to_json")]
 pub(super) struct EventForm {
     id: Uuid,
-    #[schema(rename = "type", example = "order.created")]
+    #[schema(rename = "type")]
     event_type: String,
     /// When it happened (RFC 3339, microseconds).
-    #[schema(example = "2026-01-31T12:00:00.000000Z")]
     timestamp: String,
     user_id: Option<String>,
     company_id: Option<String>,
@@ -104,9 +114,13 @@ pub(super) struct EventForm {
 #[schema(rename_all = "camelCase")]
 #[allow(dead_code, reason = "describes Position")]
 pub(super) struct PositionForm {
+    #[schema(example = "events.order.v1")]
     topic: String,
+    #[schema(example = "2a2b7e8c-4c0f-4f6f-8b57-0c1d2e3f4a5b")]
     topic_id: Uuid,
+    #[schema(example = 3)]
     partition: i32,
+    #[schema(example = 41)]
     offset: i64,
 }
 
@@ -116,8 +130,15 @@ pub(super) struct EventPage {
     #[schema(value_type = Vec<EventForm>)]
     events: Vec<Box<RawValue>>,
     /// The cursor of the next page; none where this is the last one.
+    #[schema(example = "EAAGSa3USTAAAZmOTo1cerCaVFvloMehsiorfoxMD09vi1cMHS4_SlsAAAADAAAAAAAAACk")]
     next: Option<String>,
 }
+
+const NDJSON: &str = r#"{"id":"01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2","type":"order.created","timestamp":"2026-01-31T12:00:00.000000Z","userId":"u1","companyId":"c1","data":{"orderId":"o1"},"metadata":{},"position":{"topic":"events.order.v1","topicId":"2a2b7e8c-4c0f-4f6f-8b57-0c1d2e3f4a5b","partition":3,"offset":41}}
+"#;
+const CSV: &str = "id,type,timestamp,userId,companyId,data,metadata,topic,topicId,partition,offset\r\n\
+    01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2,order.created,2026-01-31T12:00:00.000000Z,u1,c1,\
+    \"{\"\"orderId\"\":\"\"o1\"\"}\",{},events.order.v1,2a2b7e8c-4c0f-4f6f-8b57-0c1d2e3f4a5b,3,41\r\n";
 
 /// List events
 ///
@@ -129,12 +150,14 @@ pub(super) struct EventPage {
     params(HistoryQuery),
     responses(
         (status = 200, description = "A page of events, or all as NDJSON or CSV", content(
-            (EventPage = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"),
+            (EventPage = "application/json"),
+            (String = "application/x-ndjson", example = json!(NDJSON)),
+            (String = "text/csv", example = json!(CSV)),
         )),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read this", body = Problem, content_type = "application/problem+json"),
         (status = 406, description = "Accept names none of the forms", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter cannot be used, or the query took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter cannot be used, or the query took longer than 2 s with `key`, `correlationId` or `text`, or than 10 s without (`query-too-slow`)", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
@@ -157,7 +180,7 @@ pub(super) async fn list(
     let wanted = page.limit;
     // One more, to know whether there is a next page.
     page.limit += 1;
-    let mut rows = history::page(&api.0.pool, &view, &page).await?;
+    let mut rows = read(&api, &view, &page).await?;
     let more = rows.len() as i64 > wanted;
     rows.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
     let next = rows
@@ -169,6 +192,16 @@ pub(super) async fn list(
         events.push(shown(&api, row).await?);
     }
     Ok(Json(EventPage { events, next }).into_response())
+}
+
+/// The rows of a page.
+pub(super) async fn read(
+    api: &Api,
+    view: &View,
+    page: &Page,
+) -> Result<Vec<LoggedRecord>, Problem> {
+    let rows = history::page(&api.0.pool, view, page).await;
+    rows.map_err(|error| of_query(error, page.timeout_millis))
 }
 
 /// The event of a row with its position.

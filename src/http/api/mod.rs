@@ -1,5 +1,6 @@
 //! The API under `/api`. In: requests of a known [`Caller`]. Out: JSON, or a problem document.
 
+mod batch;
 mod catalog;
 mod cursor;
 mod events;
@@ -10,6 +11,7 @@ mod idempotency;
 mod live;
 mod openapi;
 mod parameters;
+mod path;
 mod query;
 mod record;
 mod security;
@@ -118,11 +120,7 @@ pub(super) fn routes(api: Api) -> Router {
             axum::routing::get(move || async move { axum::Json(document) }),
         )
         .with_state(api)
-        .merge(
-            utoipa_swagger_ui::SwaggerUi::new("/api/docs")
-                // Its validator would tell others of this service.
-                .config(utoipa_swagger_ui::Config::from("/api/openapi.json").validator_url("none")),
-        )
+        .merge(documentation())
         .fallback(|| async { Problem::not_found("there is no such route; /api/docs lists them") })
         .method_not_allowed_fallback(|| async {
             Problem::method_not_allowed("see /api/docs for what the route takes")
@@ -131,6 +129,20 @@ pub(super) fn routes(api: Api) -> Router {
         .layer(rated)
         .layer(cross_origin)
         .layer(guarded)
+}
+
+/// The document for people, whose own errors are no problem documents.
+fn documentation() -> Router {
+    let ui = utoipa_swagger_ui::SwaggerUi::new("/api/docs")
+        // Its validator would tell others of this service.
+        .config(utoipa_swagger_ui::Config::from("/api/openapi.json").validator_url("none"));
+    Router::from(ui).layer(middleware::map_response(async |response: Response| {
+        if response.status().is_client_error() {
+            return Problem::not_found("there is no such page; /api/docs is the first one")
+                .into_response();
+        }
+        response
+    }))
 }
 
 /// What a page of another origin may do (Fetch standard, CORS): nothing, unless it is allowed.
@@ -196,11 +208,6 @@ where
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.sqlstate().as_deref() == Some("57014") {
-            return Self::query_too_slow(
-                "the query was ended after its time; ask for a shorter range of time, a type or a user",
-            );
-        }
         tracing::warn!(%error, "a request met the database");
         if error.class().is_transient() {
             Self::unavailable("the database is away or its schema is older than this program")
@@ -209,6 +216,17 @@ impl From<StoreError> for Problem {
             Self::internal("the database refused a statement; the log of the service says which")
         }
     }
+}
+
+/// What a query met that Postgres ends after so many milliseconds.
+fn of_query(error: StoreError, timeout_millis: u32) -> Problem {
+    if error.sqlstate().as_deref() != Some("57014") {
+        return error.into();
+    }
+    let seconds = timeout_millis / 1_000;
+    Problem::query_too_slow(format!(
+        "the query was ended after {seconds} s; ask for a shorter range of time, a type or a user"
+    ))
 }
 
 impl From<ReadError> for Problem {

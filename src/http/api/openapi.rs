@@ -16,14 +16,17 @@ use crate::http::problem::Problem;
         description = "Publish events, and read what happened.\n\nCallers send \
             `Authorization: Bearer …` with an API key (`sluice keys create`) or a token of the identity \
             provider. Every error is a problem document (RFC 9457) whose `type` does not change \
-            between releases.",
+            between releases.\n\n\
+            `GET /ws` opens a WebSocket with the same bearer or, from a browser, with \
+            `?ticket=` of `POST /api/ws/tickets`; `types` narrows it, `cursor` goes on after a message. \
+            Each message is a `LiveMessage`, as in `GET /api/events/stream`. docs/api.md has the close codes.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
         contact(),
     ),
     components(schemas(Problem, history::EventForm, live::LiveMessage)),
     tags(
         (name = "events", description = "Publishing and history"),
-        (name = "live", description = "What happens, as it happens; docs/api.md describes `/ws`"),
+        (name = "live", description = "What happens, as it happens: `GET /ws` (see above), the same as Server-Sent Events, and tickets"),
         (name = "event types", description = "What can happen"),
         (name = "security audit", description = "Who was let in, and what was administered"),
     )

@@ -1,7 +1,7 @@
 //! `GET /api/events/{id}`: one event, and the bytes of its record.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::history::{EventForm, PositionForm, TIMEOUT, shown};
-use super::{Api, OfApi};
+use super::path::Path;
+use super::{Api, OfApi, of_query};
 use crate::broker;
 use crate::consumers::audit::read::Position;
 use crate::event::timestamp_text;
@@ -37,9 +38,12 @@ pub(super) struct OneEvent {
 struct RecordForm {
     #[schema(value_type = PositionForm)]
     position: serde_json::Value,
+    #[schema(example = "2026-01-31T12:00:00.010000Z")]
     appended_at: String,
+    #[schema(example = "2026-01-31T12:00:00.030000Z")]
     recorded_at: String,
     /// SHA-256 over key, value, headers and append time.
+    #[schema(example = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b")]
     record_hash: String,
 }
 
@@ -48,12 +52,13 @@ struct RecordForm {
 /// The event as its first record has it, and all positions at which its id was recorded.
 #[utoipa::path(
     get, path = "/api/events/{id}", tag = "events",
-    params(("id" = Uuid, Path, description = "The event's id")),
+    params(("id" = Uuid, Path, description = "The event's id", example = "01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2")),
     responses(
         (status = 200, description = "The event", body = OneEvent),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The query took longer than 10 s", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
@@ -83,6 +88,16 @@ pub(super) async fn show(
 /// The bytes of a record, as Kafka had them.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "position": {
+        "topic": "events.order.v1", "topicId": "2a2b7e8c-4c0f-4f6f-8b57-0c1d2e3f4a5b",
+        "partition": 3, "offset": 41
+    },
+    "key": "bzE=", "headers": [{ "name": "ce_type", "value": "b3JkZXIuY3JlYXRlZA==" }],
+    "value": "AAAAAAdI", "schemaId": 7,
+    "schema": { "type": "record", "name": "OrderCreated", "fields": [] },
+    "recordHash": "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+}))]
 pub(super) struct RawRecord {
     #[schema(value_type = PositionForm)]
     position: serde_json::Value,
@@ -96,14 +111,17 @@ pub(super) struct RawRecord {
     /// The writer's schema.
     #[schema(value_type = Object)]
     schema: Box<RawValue>,
+    /// SHA-256 over key, value, headers and append time.
     record_hash: String,
 }
 
 /// A header of a record.
 #[derive(Serialize, ToSchema)]
 struct RawHeader {
+    #[schema(example = "ce_type")]
     name: String,
     /// Base64.
+    #[schema(example = "b3JkZXIuY3JlYXRlZA==")]
     value: Option<String>,
 }
 
@@ -113,12 +131,13 @@ struct RawHeader {
 /// check its hash without Sluice.
 #[utoipa::path(
     get, path = "/api/events/{id}/raw", tag = "events",
-    params(("id" = Uuid, Path, description = "The event's id")),
+    params(("id" = Uuid, Path, description = "The event's id", example = "01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2")),
     responses(
         (status = 200, description = "The record", body = RawRecord),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read events", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No event of this id that the caller may see", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The query took longer than 10 s", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
@@ -163,7 +182,8 @@ async fn of_id(api: &Api, caller: &Caller, id: &str) -> Result<Vec<LoggedRecord>
     let view = caller.view(None)?;
     // What is no id is the id of nothing.
     let id = Uuid::try_parse(id).map_err(|_| unknown_id())?;
-    Ok(history::by_id(&api.0.pool, &view, id, TIMEOUT).await?)
+    let found = history::by_id(&api.0.pool, &view, id, TIMEOUT).await;
+    found.map_err(|error| of_query(error, TIMEOUT))
 }
 
 fn unknown_id() -> Problem {

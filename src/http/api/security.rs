@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::OfApi;
 use super::history::TIMEOUT;
 use super::parameters::{Faults, parsed, text, time};
 use super::query::Query;
+use super::{OfApi, of_query};
 use crate::event::timestamp_text;
 use crate::http::auth::Caller;
 use crate::http::problem::Problem;
@@ -32,7 +32,7 @@ const MAX_PLACE: usize = 80;
 #[into_params(parameter_in = Query)]
 pub(super) struct SecurityQuery {
     /// The company; only an admin may name another than its own.
-    #[param(min_length = 1, max_length = 512)]
+    #[param(example = "c1", min_length = 1, max_length = 512)]
     company_id: Option<String>,
     /// Entries at or after this time (RFC 3339, or a date in UTC).
     #[param(example = "2026-01-01")]
@@ -44,6 +44,7 @@ pub(super) struct SecurityQuery {
     #[param(value_type = Option<u16>, example = 50)]
     limit: Option<String>,
     /// `next` of the page before, with the same parameters.
+    #[param(example = "AAZJrdRJMABhMDAwMDAwMDAwMDAwMDAwMDAwNDE")]
     cursor: Option<String>,
 }
 
@@ -52,6 +53,7 @@ pub(super) struct SecurityQuery {
 pub(super) struct SecurityPage {
     entries: Vec<SecurityEntry>,
     /// The cursor of the next page; none where this is the last one.
+    #[schema(example = "AAZJrdRJMABhMDAwMDAwMDAwMDAwMDAwMDAwNDE")]
     next: Option<String>,
 }
 
@@ -63,21 +65,28 @@ struct SecurityEntry {
     #[schema(example = "2026-01-31T12:00:00.000000Z")]
     at: String,
     /// Who: `key:<prefix>`, `user:<id>`, `cli:<login>` or `anonymous`.
+    #[schema(example = "user:u1")]
     actor: Option<String>,
     /// The company of who it was.
+    #[schema(example = "c1")]
     company_id: Option<String>,
     /// What: an act such as `log-in` or `key.create`, or the event's type.
     #[schema(example = "user.login")]
     action: String,
     /// On what.
+    #[schema(example = "key:4f2a9c1b")]
     target: Option<String>,
     /// From which address.
+    #[schema(example = "192.0.2.1")]
     address: Option<String>,
     /// `done`, `refused` or `failed`; of an event nothing.
+    #[schema(example = "done")]
     result: Option<String>,
     /// Why.
+    #[schema(example = "the key has expired")]
     detail: Option<String>,
     /// The event's id, for `GET /api/events/{id}`.
+    #[schema(example = "01998e4e-8d5c-7ab0-9a54-5be5a0c7a1b2")]
     event_id: Option<Uuid>,
 }
 
@@ -92,7 +101,7 @@ struct SecurityEntry {
         (status = 200, description = "A page of entries", body = SecurityPage),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read this", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter cannot be used", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter cannot be used, or the query took longer than 10 s (`query-too-slow`)", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
@@ -107,7 +116,8 @@ pub(super) async fn list(
     let mut page = query.page()?;
     let wanted = page.limit;
     page.limit += 1;
-    let mut entries = security_audit::page(&api.0.pool, &view, &page, TIMEOUT).await?;
+    let entries = security_audit::page(&api.0.pool, &view, &page, TIMEOUT).await;
+    let mut entries = entries.map_err(|error| of_query(error, TIMEOUT))?;
     let more = entries.len() as i64 > wanted;
     entries.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
     let next = entries.last().filter(|_| more).map(write_cursor);

@@ -7,14 +7,14 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::OfApi;
 use super::parameters::{Faults, parsed, text, time};
 use super::query::Query;
+use super::{Api, OfApi, of_query};
 use crate::event::timestamp_text;
 use crate::http::auth::Caller;
 use crate::http::problem::Problem;
 use crate::store::statistics::{self, Bucket, Count, Statistics};
-use crate::store::{Micros, View};
+use crate::store::{Micros, StoreError, View};
 
 /// The longest that a statement may take, in milliseconds.
 const TIMEOUT: u32 = 2_000;
@@ -44,7 +44,7 @@ pub(super) struct StatsQuery {
     #[param(example = "day")]
     bucket: Option<String>,
     /// The company; only an admin may name another than its own.
-    #[param(min_length = 1, max_length = 512)]
+    #[param(example = "c1", min_length = 1, max_length = 512)]
     company_id: Option<String>,
 }
 
@@ -53,20 +53,26 @@ pub(super) struct StatsQuery {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stats {
     /// The first instant that is counted.
+    #[schema(example = "2026-01-01T00:00:00.000000Z")]
     from: String,
     /// The first instant after what is counted.
+    #[schema(example = "2026-02-01T00:00:00.000000Z")]
     to: String,
     /// The length of a bucket.
+    #[schema(example = "day")]
     bucket: &'static str,
     /// Events in all.
+    #[schema(example = 3)]
     total: i64,
     /// Events by type, most first.
     by_type: Vec<TypeCount>,
     /// Events by bucket, the oldest first; buckets without events are left out.
     by_bucket: Vec<BucketCount>,
     /// The first event's own time.
+    #[schema(example = "2026-01-01T00:00:00.000000Z")]
     first: Option<String>,
     /// The last event's own time.
+    #[schema(example = "2026-01-31T12:00:00.000000Z")]
     last: Option<String>,
     /// What went wrong.
     errors: ErrorShare,
@@ -80,6 +86,7 @@ struct TypeCount {
     #[serde(rename = "type")]
     #[schema(example = "order.created")]
     event_type: String,
+    #[schema(example = 3)]
     events: i64,
 }
 
@@ -88,9 +95,12 @@ struct TypeCount {
 #[serde(rename_all = "camelCase")]
 struct BucketCount {
     /// Its first instant.
+    #[schema(example = "2026-01-31T00:00:00.000000Z")]
     start: String,
+    #[schema(example = 3)]
     events: i64,
     /// The same by type.
+    #[schema(example = json!({ "order.created": 3 }))]
     by_type: BTreeMap<String, i64>,
 }
 
@@ -99,10 +109,13 @@ struct BucketCount {
 #[serde(rename_all = "camelCase")]
 struct ErrorShare {
     /// `system.error` events.
+    #[schema(example = 0)]
     system_errors: i64,
     /// Records that could not be read; they belong to no company, so only who sees all gets them.
+    #[schema(example = 0)]
     quarantined: Option<i64>,
     /// Both over all records; 0 where there are none.
+    #[schema(example = 0.0)]
     share: f64,
 }
 
@@ -110,8 +123,10 @@ struct ErrorShare {
 #[derive(Serialize, ToSchema)]
 struct ActiveUsers {
     /// Counted from here: of a longer range only the last 31 days.
+    #[schema(example = "2026-01-01T00:00:00.000000Z")]
     from: String,
     /// Counted up to here.
+    #[schema(example = "2026-02-01T00:00:00.000000Z")]
     to: String,
     /// At most ten, the most active first.
     users: Vec<ActiveUser>,
@@ -121,13 +136,16 @@ struct ActiveUsers {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ActiveUser {
+    #[schema(example = "u1")]
     user_id: String,
+    #[schema(example = 3)]
     events: i64,
 }
 
 /// Show statistics
 ///
-/// Totals by type and by bucket of time. What `sluice audit archive` took away stays counted.
+/// Totals by type and by bucket of time. What `sluice audit archive` took away stays counted. A
+/// member's counts leave out all `user.*`, for they are not kept by user.
 #[utoipa::path(
     get, path = "/api/events/stats", tag = "events",
     params(StatsQuery),
@@ -135,7 +153,7 @@ struct ActiveUser {
         (status = 200, description = "The statistics", body = Stats),
         (status = 401, description = "Who calls is not known", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not read this", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter cannot be used, or the query took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter cannot be used, or a query took longer than 2 s (`query-too-slow`)", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The caller asks too often", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     ),
@@ -148,15 +166,9 @@ pub(super) async fn show(
 ) -> Result<Json<Stats>, Problem> {
     let view = caller.view(query.company_id.as_deref())?;
     let range = query.range(jiff::Timestamp::now().as_microsecond())?;
-    let mut statistics = Statistics::begin(&api.0.pool, &view, TIMEOUT).await?;
-    let counts = statistics
-        .counts(range.from, range.to, range.bucket)
-        .await?;
-    let users = match view.company() {
-        Some(_) => Some(active_users(&mut statistics, &range).await?),
-        None => None,
-    };
-    statistics.end().await?;
+    let (counts, users) = read(&api, &view, &range)
+        .await
+        .map_err(|error| of_query(error, TIMEOUT))?;
     let quarantined = match view {
         View::Platform => Some(statistics::quarantined(&api.0.pool, range.from, range.to).await?),
         _ => None,
@@ -214,7 +226,28 @@ impl StatsQuery {
     }
 }
 
-async fn active_users(statistics: &mut Statistics, range: &Range) -> Result<ActiveUsers, Problem> {
+/// The counts and, of one company, its users.
+async fn read(
+    api: &Api,
+    view: &View,
+    range: &Range,
+) -> Result<(Vec<Count>, Option<ActiveUsers>), StoreError> {
+    let mut statistics = Statistics::begin(&api.0.pool, view, TIMEOUT).await?;
+    let counts = statistics
+        .counts(range.from, range.to, range.bucket)
+        .await?;
+    let users = match view.company() {
+        Some(_) => Some(active_users(&mut statistics, range).await?),
+        None => None,
+    };
+    statistics.end().await?;
+    Ok((counts, users))
+}
+
+async fn active_users(
+    statistics: &mut Statistics,
+    range: &Range,
+) -> Result<ActiveUsers, StoreError> {
     let from = Micros(range.from.0.max(range.to.0.saturating_sub(USERS_RANGE)));
     let users = statistics
         .most_active_users(from, range.to, USERS)

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Service, person};
+use super::{Service, person, shape};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_has_an_example_that_can_be_published() {
@@ -19,9 +19,9 @@ async fn every_type_has_an_example_that_can_be_published() {
             .get(&format!("/api/event-types/{name}"), &member)
             .await;
         let schema = &whole.body["dataSchema"];
-        assert_eq!(schema["type"], "object", "{name}");
         let example = &whole.body["example"];
-        fits(schema, &example["data"], name);
+        check_example(schema, &example["data"], name);
+        check_versions(listed, &whole.body, name);
         examples.push(example.clone());
     }
     let published = service
@@ -34,16 +34,38 @@ async fn every_type_has_an_example_that_can_be_published() {
     assert!(detail.contains("order.created"), "{detail}");
 }
 
-/// The names of the example are those of the schema, and what is required is there.
-fn fits(schema: &Value, value: &Value, name: &str) {
-    let properties = schema["properties"].as_object().expect("properties");
-    for key in value.as_object().expect("an object").keys() {
-        assert!(properties.contains_key(key), "{name}: {key}");
+/// The example fits, and none of its members could be anything.
+fn check_example(schema: &Value, data: &Value, name: &str) {
+    assert!(shape::fits(schema, schema, data), "{name}: {data}");
+    for member in data.as_object().expect("an object").keys() {
+        let mut wrong = data.clone();
+        wrong[member] = json!([[]]);
+        assert!(!shape::fits(schema, schema, &wrong), "{name}: {member}");
     }
+    let mut more = data.clone();
+    more["more"] = 1.into();
+    assert!(!shape::fits(schema, schema, &more), "{name}: more");
     for required in schema["required"].as_array().expect("required") {
-        let key = required.as_str().expect("a name");
-        assert!(value.get(key).is_some(), "{name}: {key}");
+        let mut less = data.clone();
+        let members = less.as_object_mut().expect("an object");
+        members.remove(required.as_str().expect("a name"));
+        assert!(!shape::fits(schema, schema, &less), "{name}: {required}");
     }
+}
+
+/// Every released schema of a type, each with its number.
+fn check_versions(listed: &Value, whole: &Value, name: &str) {
+    let versions = whole["versions"].as_array().expect("versions");
+    let numbers: Vec<_> = versions.iter().map(|one| &one["version"]).collect();
+    assert_eq!(
+        json!(numbers),
+        json!((1..=versions.len()).collect::<Vec<_>>()),
+        "{name}"
+    );
+    let last = versions.last().expect("a release");
+    assert_eq!(listed["latestVersion"], last["version"], "{name}");
+    assert_eq!(last["schema"], whole["avroSchema"], "{name}");
+    assert_eq!(last["schema"]["type"], "record", "{name}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,4 +94,49 @@ async fn the_document_describes_every_error_and_is_shown() {
     let docs = service.get("/api/docs/", "").await;
     assert_eq!(docs.status, 200);
     assert!(docs.body.to_string().contains("swagger"), "{docs:?}");
+}
+
+/// Tests of live push have their own.
+const LIVE: &str = "/api/events/stream";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_and_parameter_has_an_example_that_fits() {
+    let service = Service::start("examples").await;
+    let document = service.get("/api/openapi.json", "").await.body;
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, operations) in paths.iter().filter(|(path, _)| *path != LIVE) {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let what = format!("{method} {path}");
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                check_shown(
+                    &document,
+                    parameter,
+                    &format!("{what} {}", parameter["name"]),
+                );
+            }
+            let responses = operation["responses"].as_object().expect("responses");
+            let good = responses
+                .iter()
+                .filter(|(status, _)| status.starts_with('2'));
+            let bodies = good.map(|(_, response)| response);
+            for body in bodies.chain(operation.get("requestBody")) {
+                for (media, content) in body["content"].as_object().expect("content") {
+                    check_shown(&document, content, &format!("{what} {media}"));
+                }
+            }
+        }
+    }
+    let described = document["info"]["description"].as_str().expect("text");
+    assert!(described.contains("GET /ws"), "{described}");
+}
+
+/// It has an example, its own or its schema's, which fits the schema.
+fn check_shown(document: &Value, shown: &Value, what: &str) {
+    let schema = &shown["schema"];
+    let example = match shown.get("example") {
+        Some(own) => own.clone(),
+        None => shape::example(document, schema)
+            .unwrap_or_else(|part| panic!("{what}: no example of {part}")),
+    };
+    assert!(shape::fits(document, schema, &example), "{what}: {example}");
 }

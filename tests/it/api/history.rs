@@ -21,39 +21,6 @@ fn ids(page: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_have_no_gap_and_no_repeat_while_events_arrive() {
-    let service = Service::start("pages").await;
-    let key = service.key(Some("c"), &["events:publish", "events:read"]);
-    // Several at one time, so that the time alone does not order them.
-    let events: Vec<Value> = (0..40).map(|n| at(low_stock("p"), n / 5 + 10)).collect();
-    let published: HashSet<String> = service.recorded(&key, &events).await.into_iter().collect();
-    for (order, arriving) in [("newest", 50), ("oldest", 1)] {
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
-        let range = "startDate=2026-01-01T00:05:00Z&endDate=2026-01-01T00:45:00Z";
-        loop {
-            let path = format!("/api/events?limit=7&order={order}&{range}{cursor}");
-            let page = service.get(&path, &key).await;
-            assert_eq!(page.status, 200, "{page:?}");
-            seen.extend(ids(&page.body));
-            // Outside of the range, before what was read already.
-            service
-                .recorded(&key, &[at(low_stock("late"), arriving)])
-                .await;
-            match page.body["next"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => break,
-            }
-        }
-        assert_eq!(seen.len(), 40, "{order}");
-        assert_eq!(
-            seen.iter().cloned().collect::<HashSet<_>>(),
-            published,
-            "{order}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn filters_select_and_searches_want_a_short_range() {
     let service = Service::start("filters").await;
     let key = service.key(Some("c"), &["events:publish", "events:read"]);
@@ -77,6 +44,11 @@ async fn filters_select_and_searches_want_a_short_range() {
         (format!("{day}&key=needle"), vec![0]),
         (format!("{day}&text=NEEDLE"), vec![0]),
         (format!("{day}&correlationId=visit-1"), vec![2]),
+        // 31 days, and not a second more (below).
+        (
+            "startDate=2026-01-01&endDate=2026-02-01&text=needle".to_owned(),
+            vec![0],
+        ),
         ("companyId=c".to_owned(), vec![2, 1, 0]),
     ] {
         let page = service.get(&format!("/api/events?{query}"), &key).await;
@@ -93,6 +65,10 @@ async fn filters_select_and_searches_want_a_short_range() {
         (
             "correlationId=v&startDate=2026-01-01&endDate=2026-03-01",
             "correlationId",
+        ),
+        (
+            "text=needle&startDate=2026-01-01&endDate=2026-02-01T00:00:01Z",
+            "text",
         ),
         ("type=a%20b", "type"),
         ("id=7", "id"),
@@ -187,4 +163,34 @@ async fn a_member_sees_no_others_user_events() {
         )
         .await;
     assert_eq!(hidden.problem(), (404, "not-found"));
+}
+
+/// Behind a lock that somebody holds, a query has its time and no more, and says which.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_takes_too_long_is_ended_and_says_so() {
+    let service = Service::start("slow_query").await;
+    let key = service.key(Some("c"), &["events:publish", "events:read"]);
+    service.recorded(&key, &[low_stock("needle")]).await;
+    let day = "startDate=2026-01-01&endDate=2026-01-02";
+    let mut held = service.space.pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE event_log IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *held)
+        .await
+        .expect("the lock");
+    let paths = [
+        format!("/api/events?{day}&text=needle"),
+        format!("/api/events?{day}&key=needle"),
+        format!("/api/events?{day}&correlationId=needle"),
+        "/api/events/stats".to_owned(),
+    ];
+    let asked = paths.iter().map(|path| service.get(path, &key));
+    for (path, slow) in paths.iter().zip(futures::future::join_all(asked).await) {
+        assert_eq!(slow.problem(), (422, "query-too-slow"), "{path}");
+        let detail = slow.body["detail"].as_str().expect("a detail");
+        assert!(detail.contains("after 2 s"), "{path}: {detail}");
+    }
+    held.rollback().await.expect("the end of the lock");
+    for path in paths {
+        assert_eq!(service.get(&path, &key).await.status, 200, "{path}");
+    }
 }

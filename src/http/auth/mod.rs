@@ -131,7 +131,8 @@ impl Authenticator {
         Ok(found)
     }
 
-    fn refuse(&self, actor: &str, from: IpAddr, why: &str) -> Problem {
+    /// Writes a refusal down; gives the answer to it.
+    pub(in crate::http) fn refuse(&self, actor: &str, from: IpAddr, why: &str) -> Problem {
         tracing::info!(actor, %from, why, "log-in refused");
         if let Ok(permit) = Arc::clone(&self.writers).try_acquire_owned() {
             let (pool, actor, why) = (self.pool.clone(), actor.to_owned(), why.to_owned());

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use rdkafka::error::KafkaError;
 use rdkafka_sys as sys;
 
 use super::client::BrokerError;
@@ -14,6 +15,14 @@ use super::record::{Headers, Record};
 
 /// An event of the queue, destroyed when dropped.
 pub(super) struct Event(pub(super) *mut sys::rd_kafka_event_t);
+
+impl Event {
+    /// Whether it says that something is wrong, or that a partition ends.
+    pub(super) fn is_error(&self) -> bool {
+        // SAFETY: the event is alive.
+        unsafe { sys::rd_kafka_event_type(self.0) == sys::RD_KAFKA_EVENT_ERROR }
+    }
+}
 
 impl Drop for Event {
     fn drop(&mut self) {
@@ -85,7 +94,7 @@ pub(super) unsafe fn fetched(event: &Event, names: &mut TopicNames) -> Polled {
 
 /// # Safety
 /// `start` is null or points to `length` bytes.
-pub(super) unsafe fn bytes_of(start: *const std::ffi::c_void, length: usize) -> Option<Vec<u8>> {
+unsafe fn bytes_of(start: *const std::ffi::c_void, length: usize) -> Option<Vec<u8>> {
     if start.is_null() {
         return None;
     }
@@ -95,7 +104,7 @@ pub(super) unsafe fn bytes_of(start: *const std::ffi::c_void, length: usize) -> 
 
 /// # Safety
 /// The message is alive.
-pub(super) unsafe fn headers_of(message: &sys::rd_kafka_message_t) -> Headers {
+unsafe fn headers_of(message: &sys::rd_kafka_message_t) -> Headers {
     let mut headers = Headers::default();
     let mut list = std::ptr::null_mut();
     // SAFETY: the headers belong to the message; each name ends in NUL, each value has its size.
@@ -118,6 +127,30 @@ pub(super) unsafe fn headers_of(message: &sys::rd_kafka_message_t) -> Headers {
         }
     }
     headers
+}
+
+/// Where the partition ended for a reader that has come there, or what went wrong.
+///
+/// # Safety
+/// The event is an error event.
+pub(super) unsafe fn end_or_error(event: &Event) -> Result<i64, KafkaError> {
+    // SAFETY: the event is alive; the partition is a copy of ours.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event.0);
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {
+            return Err(match sys::rd_kafka_event_error_is_fatal(event.0) {
+                0 => KafkaError::MessageConsumption(code.into()),
+                _ => KafkaError::MessageConsumptionFatal(code.into()),
+            });
+        }
+        let place = sys::rd_kafka_event_topic_partition(event.0);
+        if place.is_null() {
+            return Err(KafkaError::MessageConsumption(code.into()));
+        }
+        let position = (*place).offset;
+        sys::rd_kafka_topic_partition_destroy(place);
+        Ok(position)
+    }
 }
 
 /// # Safety

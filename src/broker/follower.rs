@@ -65,17 +65,6 @@ impl LogFollower {
             .map_err(|e| BrokerError::client("assign partitions", e))
     }
 
-    /// Reads these partitions no more.
-    ///
-    /// # Errors
-    /// Where one of them is not read.
-    pub fn end(&self, partitions: &[TopicPartition]) -> Result<(), BrokerError> {
-        let list = list_of(partitions.iter().map(|p| (p, Offset::Invalid)))?;
-        self.consumer
-            .incremental_unassign(&list)
-            .map_err(|e| BrokerError::client("unassign partitions", e))
-    }
-
     /// Waits up to `timeout` for the next event.
     pub fn poll(&self, timeout: Duration, names: &mut TopicNames) -> Polled {
         match self.queue.poll(timeout) {

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka_sys as sys;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::client::{BrokerError, ClientLog, client_config};
-use super::event::{bytes_of, headers_of};
+use super::consumer::{ConsumerQueue, Polled, polled};
+use super::event::{TopicNames, end_or_error};
 use super::record::Record;
 use crate::config::Kafka;
 
@@ -57,6 +57,7 @@ impl PartitionScan {
                 to,
                 page: Vec::new(),
                 bytes: 0,
+                names: TopicNames::default(),
                 sender,
             };
             if let Err(error) = reader.run(&kafka) {
@@ -93,7 +94,17 @@ struct Reader {
     to: i64,
     page: Vec<Scanned>,
     bytes: usize,
+    names: TopicNames,
     sender: mpsc::Sender<Result<Vec<Scanned>, BrokerError>>,
+}
+
+/// What one poll found.
+enum Found {
+    Record(Record),
+    /// The partition ended here, for now.
+    End(i64),
+    Error(KafkaError),
+    Nothing,
 }
 
 /// Why a client stopped reading.
@@ -115,14 +126,14 @@ impl Reader {
     /// Reads until the end, or until the position is no more in the log.
     fn read(&mut self, kafka: &Kafka) -> Result<Ended, BrokerError> {
         let consumer = consumer(kafka)?;
+        // Dropped before the client that owns it.
+        let queue = ConsumerQueue::of(&consumer);
         self.assign(&consumer)?;
         let mut alive = Instant::now();
         let mut trouble = None;
         while self.position < self.to && !self.sender.is_closed() {
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    // SAFETY: `poll` hands out errors apart, so this is a record, and it is alive.
-                    let record = unsafe { record_of(&*message.ptr(), self.topic.clone()) };
+            match self.poll(&queue) {
+                Found::Record(record) => {
                     if record.offset >= self.to {
                         break;
                     }
@@ -130,23 +141,38 @@ impl Reader {
                     // Also after waiting for a slow reader.
                     alive = Instant::now();
                 }
-                // The end is at or beyond the last stable offset that `to` was taken from.
-                Some(Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(error)) if fell_off(&error) => {
+                Found::End(position) if position >= self.to => break,
+                // A new leader may be behind the last stable offset that `to` was taken from.
+                Found::End(_) | Found::Nothing => self.flush(),
+                Found::Error(error) if fell_off(&error) => {
                     self.move_to_log_start(&consumer)?;
                     return Ok(Ended::FellOff);
                 }
-                Some(Err(error)) if hopeless(&error) => {
+                Found::Error(error) if hopeless(&error) => {
                     return Err(BrokerError::client("read a partition", error));
                 }
-                Some(Err(error)) => trouble = Some(error),
-                None => self.flush(),
+                Found::Error(error) => trouble = Some(error),
             }
             if alive.elapsed() > STALL {
                 return Err(self.stalled(trouble));
             }
         }
         Ok(Ended::Done)
+    }
+
+    fn poll(&mut self, queue: &ConsumerQueue) -> Found {
+        let Some(event) = queue.poll(Duration::from_millis(100)) else {
+            return Found::Nothing;
+        };
+        // The offset of an end is what `BaseConsumer::poll` does not tell.
+        if event.is_error() {
+            // SAFETY: it is an error event.
+            return unsafe { end_or_error(&event) }.map_or_else(Found::Error, Found::End);
+        }
+        match polled(&event, &mut self.names) {
+            Polled::Record(record) => Found::Record(record),
+            _ => Found::Nothing,
+        }
     }
 
     fn keep(&mut self, record: Record) {
@@ -228,24 +254,6 @@ fn consumer(kafka: &Kafka) -> Result<BaseConsumer<ClientLog>, BrokerError> {
     config
         .create_with_context(ClientLog)
         .map_err(|e| BrokerError::client("create the consumer", e))
-}
-
-/// # Safety
-/// The message is alive and holds a record, not an error.
-unsafe fn record_of(message: &sys::rd_kafka_message_t, topic: Arc<str>) -> Record {
-    let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    // SAFETY: key and payload belong to the message and have these lengths.
-    unsafe {
-        Record {
-            topic,
-            partition: message.partition,
-            offset: message.offset,
-            timestamp_millis: sys::rd_kafka_message_timestamp(message, &mut kind),
-            key: bytes_of(message.key, message.key_len),
-            value: bytes_of(message.payload, message.len),
-            headers: headers_of(message),
-        }
-    }
 }
 
 /// Whether the position is outside what the partition holds.

@@ -140,6 +140,8 @@ pub struct Missed {
     pub types_of_any_company: Vec<TypeFilter>,
     /// At most so many.
     pub limit: i64,
+    /// No further row after so many bytes of records.
+    pub bytes: i64,
 }
 
 /// Rows of a partition in the order of their offsets, by the primary key.
@@ -147,10 +149,16 @@ pub struct Missed {
 /// # Errors
 /// Where Postgres is away.
 pub async fn missed(pool: &PgPool, missed: &Missed) -> Result<Vec<LoggedRecord>, StoreError> {
-    let mut query = select(&EventFilter {
+    let mut query = QueryBuilder::new(
+        r#"SELECT * FROM (SELECT page.*,
+               sum(octet_length(raw)) OVER (ORDER BY "offset") - octet_length(raw) AS before FROM ("#,
+    );
+    query.push(COLUMNS).push(" WHERE true");
+    let of_types = EventFilter {
         types: missed.types.clone(),
         ..EventFilter::default()
-    });
+    };
+    push_conditions(&mut query, &of_types);
     query
         .push(" AND topic_id = ")
         .push_bind(missed.topic_id)
@@ -168,6 +176,8 @@ pub async fn missed(pool: &PgPool, missed: &Missed) -> Result<Vec<LoggedRecord>,
     }
     query.push(r#") ORDER BY "offset" LIMIT "#);
     query.push_bind(missed.limit);
+    query.push(") AS page) AS bounded WHERE before < ");
+    query.push_bind(missed.bytes).push(r#" ORDER BY "offset""#);
     Ok(query.build_query_as().fetch_all(pool).await?)
 }
 

@@ -109,3 +109,43 @@ pub async fn acknowledge(pool: &PgPool, loss: &Loss<'_>, by: &str) -> Result<(),
     .await?;
     Ok(())
 }
+
+/// Offsets of a partition that a group has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Kafka's id of the topic.
+    pub topic_id: Uuid,
+    /// Partition number.
+    pub partition: i32,
+    /// The first offset.
+    pub from: i64,
+    /// The offset after the last.
+    pub to: i64,
+}
+
+/// Whether a group stepped over a loss in any of these.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn lost_any(pool: &PgPool, group: &str, passed: &[Passed]) -> Result<bool, StoreError> {
+    let topic_ids: Vec<Uuid> = passed.iter().map(|p| p.topic_id).collect();
+    let partitions: Vec<i32> = passed.iter().map(|p| p.partition).collect();
+    let froms: Vec<i64> = passed.iter().map(|p| p.from).collect();
+    let tos: Vec<i64> = passed.iter().map(|p| p.to).collect();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM lost_ranges l
+               JOIN unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[])
+                       AS p(topic_id, partition, from_offset, to_offset)
+                   ON l.topic_id = p.topic_id AND l.partition = p.partition
+               WHERE l."group" = $1 AND l.from_offset < p.to_offset
+                   AND l.to_offset > p.from_offset) AS "lost!""#,
+        group,
+        &topic_ids,
+        &partitions,
+        &froms,
+        &tos
+    )
+    .fetch_one(pool)
+    .await?)
+}

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -35,6 +36,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often a partition may end before its position until that is taken for a loss: the brokers
 /// may only be behind.
 const SHORT_AT_MOST: u32 = 5;
+/// Partitions whose offsets are asked for at the same time: one without a leader answers late.
+const ASKED_AT_ONCE: usize = 16;
+
+type Partitions = Vec<(TopicPartition, Uuid)>;
 
 /// What to follow.
 #[derive(Clone, Debug)]
@@ -105,6 +110,7 @@ pub async fn follow(follow: Follow, out: Chunks, board: Arc<Board>, stop: Cancel
         out,
         board,
         places: Arc::default(),
+        assigned: HashSet::new(),
         ended: HashSet::new(),
         started: false,
         short: 0,
@@ -112,7 +118,11 @@ pub async fn follow(follow: Follow, out: Chunks, board: Arc<Board>, stop: Cancel
     let mut backoff = Backoff::new();
     while !stop.is_cancelled() && !follower.out.is_closed() {
         let since = Instant::now();
-        match follower.run_once(&stop).await {
+        let ran = tokio::select! {
+            ran = follower.run_once() => ran,
+            () = stop.cancelled() => return,
+        };
+        match ran {
             Ok(()) => break,
             Err(error) if error.is_configuration() => {
                 return follower.board.ended(&error.to_string());
@@ -134,6 +144,8 @@ struct Follower {
     out: Chunks,
     board: Arc<Board>,
     places: Arc<Places>,
+    /// What the client reads.
+    assigned: HashSet<TopicPartition>,
     /// Topics that were replaced: a broker that is behind may still name them.
     ended: HashSet<Uuid>,
     /// Whether the partitions that were there at the start have their positions.
@@ -143,20 +155,21 @@ struct Follower {
 }
 
 impl Follower {
-    /// Follows with one client until `stop`, or until the client cannot go on.
-    async fn run_once(&mut self, stop: &CancellationToken) -> Result<(), BrokerError> {
+    /// Follows with one client until that cannot go on, or nobody takes the chunks.
+    async fn run_once(&mut self) -> Result<(), BrokerError> {
         let admin = Admin::open(&self.follow.kafka)?;
         let offsets = Offsets::open(&self.follow.kafka, &self.follow.name)?;
+        let found = self.describe(&admin).await?;
         if self.started {
-            let found = self.describe(&admin).await?;
-            self.take_up(found, None).await?;
-            self.put_right(&offsets).await?;
+            self.take_up(&found).await;
+            self.put_right(&found, &offsets).await?;
         } else {
-            self.start(&admin, &offsets).await?;
+            self.start(&found, &offsets).await?;
         }
         let consumer = LogFollower::open(&self.follow.kafka, &self.follow.name)?;
         let consumer = Arc::new(consumer);
-        consumer.begin(&self.positions())?;
+        self.assigned.clear();
+        self.assign(&found, &consumer)?;
         self.board.joined();
         // Ends the thread however this function ends.
         let ending = EndOnDrop(Arc::default());
@@ -168,7 +181,6 @@ impl Follower {
                         Err(BrokerError::interrupted("the poll thread panicked"))
                     });
                 }
-                () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     let found = match self.describe(&admin).await {
                         Ok(found) => found,
@@ -178,7 +190,7 @@ impl Follower {
                         }
                     };
                     self.board.joined();
-                    if let Err(error) = self.take_up(found, Some(&consumer)).await {
+                    if let Err(error) = self.look_again(&found, &consumer).await {
                         drop(ending);
                         let _ = polled.await;
                         return Err(error);
@@ -189,15 +201,14 @@ impl Follower {
     }
 
     /// Begins every partition at its end.
-    async fn start(&mut self, admin: &Admin, offsets: &Offsets) -> Result<(), BrokerError> {
-        let found = self.describe(admin).await?;
+    async fn start(&mut self, found: &Partitions, offsets: &Offsets) -> Result<(), BrokerError> {
         let places: Vec<(String, i32)> = found
             .iter()
             .map(|((topic, partition), _)| (topic.to_string(), *partition))
             .collect();
         let ends = offsets.watermarks(&places).await?;
-        for ((partition, topic_id), end) in found.into_iter().zip(ends) {
-            self.begin(partition, topic_id, end.end).await;
+        for ((partition, topic_id), end) in found.iter().zip(ends) {
+            self.begin(partition, *topic_id, end.end).await;
         }
         self.started = true;
         self.tell(Followed::Ready).await;
@@ -205,7 +216,7 @@ impl Follower {
     }
 
     /// Every partition that there is, with its topic's id.
-    async fn describe(&self, admin: &Admin) -> Result<Vec<(TopicPartition, Uuid)>, BrokerError> {
+    async fn describe(&self, admin: &Admin) -> Result<Partitions, BrokerError> {
         let topics = &self.follow.topics;
         let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
         let found = admin.describe_topics(&names).await?;
@@ -221,31 +232,51 @@ impl Follower {
         Ok(partitions)
     }
 
-    /// Begins partitions and topics that were made since. A topic that is missing is left as it
-    /// is: a broker that is behind says the same.
-    async fn take_up(
+    /// Takes up what is new, with the same client unless a topic was made again: librdkafka may
+    /// have given a partition up whose log ended before its position, and aborts where such a one
+    /// is assigned anew.
+    async fn look_again(
         &mut self,
-        found: Vec<(TopicPartition, Uuid)>,
-        consumer: Option<&LogFollower>,
+        found: &Partitions,
+        consumer: &LogFollower,
     ) -> Result<(), BrokerError> {
-        let replaced = self.replaced(&found);
-        for topic_id in replaced {
-            self.end(topic_id, consumer).await?;
+        if self.take_up(found).await {
+            return Err(BrokerError::interrupted("a topic was made again"));
+        }
+        self.assign(found, consumer)
+    }
+
+    /// Begins partitions and topics that were made since; true where a topic took another's name.
+    /// A topic that is missing is left as it is: a broker that is behind says the same.
+    async fn take_up(&mut self, found: &Partitions) -> bool {
+        let replaced = self.replaced(found);
+        for topic_id in &replaced {
+            self.end(*topic_id).await;
         }
         let known: HashSet<TopicPartition> = self.places.lock().keys().cloned().collect();
         for (partition, topic_id) in found {
-            if known.contains(&partition) || self.ended.contains(&topic_id) {
+            if known.contains(partition) || self.ended.contains(topic_id) {
                 continue;
             }
             tracing::info!(
                 follower = self.follow.name, topic = %partition.0, partition = partition.1,
                 "a new partition, followed from its first record"
             );
-            self.begin(partition.clone(), topic_id, 0).await;
-            if let Some(consumer) = consumer {
-                consumer.begin(&[(partition, 0)])?;
-            }
+            self.begin(partition, *topic_id, 0).await;
         }
+        !replaced.is_empty()
+    }
+
+    /// Has the client read what there is and it does not read yet.
+    fn assign(&mut self, found: &Partitions, consumer: &LogFollower) -> Result<(), BrokerError> {
+        let mut places = self.positions(found);
+        places.retain(|(partition, _)| !self.assigned.contains(partition));
+        if places.is_empty() {
+            return Ok(());
+        }
+        consumer.begin(&places)?;
+        self.assigned
+            .extend(places.into_iter().map(|place| place.0));
         Ok(())
     }
 
@@ -259,25 +290,14 @@ impl Follower {
         found.iter().filter_map(another).collect()
     }
 
-    async fn end(
-        &mut self,
-        topic_id: Uuid,
-        consumer: Option<&LogFollower>,
-    ) -> Result<(), BrokerError> {
-        let mut of_topic = Vec::new();
-        self.places.lock().retain(|partition, place| {
-            let stays = place.topic_id != topic_id;
-            if !stays {
-                of_topic.push(partition.clone());
-            }
-            stays
-        });
+    async fn end(&mut self, topic_id: Uuid) {
+        let other = |place: &Place| place.topic_id != topic_id;
+        self.places.lock().retain(|_, place| other(place));
         self.ended.insert(topic_id);
         self.tell(Followed::Ended { topic_id }).await;
-        consumer.map_or(Ok(()), |consumer| consumer.end(&of_topic))
     }
 
-    async fn begin(&mut self, partition: TopicPartition, topic_id: Uuid, offset: i64) {
+    async fn begin(&mut self, partition: &TopicPartition, topic_id: Uuid, offset: i64) {
         let (topic, number) = partition.clone();
         self.tell(Followed::Begins {
             topic,
@@ -290,18 +310,30 @@ impl Follower {
             topic_id,
             position: offset,
         };
-        self.places.lock().insert(partition, place);
+        self.places.lock().insert(partition.clone(), place);
     }
 
-    /// Before a new client begins: what Kafka no longer has is stepped over, and told.
-    async fn put_right(&mut self, offsets: &Offsets) -> Result<(), BrokerError> {
-        let positions = self.positions();
-        let places: Vec<(String, i32)> = positions
-            .iter()
-            .map(|((topic, partition), _)| (topic.to_string(), *partition))
-            .collect();
-        let found = offsets.watermarks(&places).await?;
-        for ((partition, position), marks) in positions.into_iter().zip(found) {
+    /// Before a new client begins: what Kafka no longer has is stepped over, and told. A partition
+    /// that does not answer holds up none of the others.
+    async fn put_right(
+        &mut self,
+        found: &Partitions,
+        offsets: &Offsets,
+    ) -> Result<(), BrokerError> {
+        let ask = async |(partition, position): (TopicPartition, i64)| {
+            let place = [(partition.0.to_string(), partition.1)];
+            (partition, position, offsets.watermarks(&place).await)
+        };
+        let positions = stream::iter(self.positions(found)).map(ask);
+        let asked: Vec<_> = positions.buffered(ASKED_AT_ONCE).collect().await;
+        for (partition, position, marks) in asked {
+            let marks = match marks.map(|marks| marks[0]) {
+                Ok(marks) => marks,
+                Err(error) => {
+                    tracing::warn!(follower = self.follow.name, %error, "goes on as it was");
+                    continue;
+                }
+            };
             if position > marks.end && self.short < SHORT_AT_MOST {
                 self.short += 1;
                 return Err(BrokerError::interrupted(&format!(
@@ -340,12 +372,14 @@ impl Follower {
         .await;
     }
 
-    fn positions(&self) -> Vec<(TopicPartition, i64)> {
+    /// The next offset of each of these that is followed.
+    fn positions(&self, found: &Partitions) -> Vec<(TopicPartition, i64)> {
         let places = self.places.lock();
-        places
-            .iter()
-            .map(|(partition, place)| (partition.clone(), place.position))
-            .collect()
+        let position = |(partition, topic_id): &(TopicPartition, Uuid)| {
+            let place = places.get(partition)?;
+            (place.topic_id == *topic_id).then(|| (partition.clone(), place.position))
+        };
+        found.iter().filter_map(position).collect()
     }
 
     fn poll(

@@ -40,6 +40,11 @@ impl Positions {
         self.0.retain(|(id, _), _| *id != topic_id);
     }
 
+    /// Keeps only topics that are known.
+    pub fn retain_topics(&mut self, known: impl Fn(Uuid) -> bool) {
+        self.0.retain(|(id, _), _| known(*id));
+    }
+
     /// Topic id, partition and next offset of each.
     pub fn iter(&self) -> impl Iterator<Item = (Uuid, i32, i64)> {
         self.0

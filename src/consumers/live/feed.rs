@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::cursor::{Positions, Signer};
-use super::message::{Lag, Message};
-use super::missed::{MissedError, Range, Telling, between, size};
+use super::message::{Kind, Lag, Message};
+use super::missed::{MissedError, Range, between, size};
 use super::queue::Queue;
 use super::seat::{Removed, Seat};
+use super::telling::Telling;
 use crate::observe::metrics;
 
 /// Records that are looked through for one client that comes back.
@@ -25,8 +26,8 @@ const MOST_MISSED: i64 = 100_000;
 const FEW: i64 = 1_000;
 /// Rounds until then; a topic may grow faster than it is read.
 const ROUNDS: usize = 4;
-/// Messages between what is read and what is sent.
-const AHEAD: usize = 16;
+/// Messages between what is read and what is sent: few, for each may be a megabyte.
+const AHEAD: usize = 2;
 
 /// Why nothing more comes.
 #[derive(Debug)]
@@ -75,9 +76,14 @@ pub(super) struct Live {
 
 impl Live {
     /// The message as this client gets it; `None` where it has it already.
-    fn joined(&mut self, message: Arc<Message>) -> Option<Arc<Message>> {
+    fn joined(&mut self, message: Arc<Message>, seat: &Seat) -> Option<Arc<Message>> {
         if self.ahead.is_empty() {
             return Some(message);
+        }
+        if message.kind == Kind::Lagged {
+            // A topic may be gone: a cursor that named it could not be gone on from.
+            let (_, topics) = seat.positions();
+            self.ahead.retain_topics(|id| topics.contains_key(&id));
         }
         let seen = |(id, partition, offset)| offset < self.ahead.get(id, partition);
         if message.place.is_some_and(seen) {
@@ -156,7 +162,7 @@ impl Feed {
                 () = self.seat.ended() => None,
                 message = live.queue.next() => message,
             };
-            match message.map(|message| live.joined(message)) {
+            match message.map(|message| live.joined(message, &self.seat)) {
                 Some(Some(message)) => return self.give(message),
                 Some(None) => {}
                 None => return Next::End(self.end()),
@@ -169,7 +175,7 @@ impl Feed {
         let live = self.live.as_mut()?;
         loop {
             let message = live.queue.next_now()?;
-            if let Some(message) = live.joined(message) {
+            if let Some(message) = live.joined(message, &self.seat) {
                 self.last = Some(message.clone());
                 return Some(message);
             }
@@ -225,11 +231,14 @@ async fn resume(
     let told = match between(&telling.at, &to, &topics) {
         None => Err(Lag::Gone),
         Some(ranges) if size(&ranges) > MOST_MISSED => Err(Lag::TooFar),
-        Some(ranges) => in_rounds(shared, &mut telling, ranges).await?,
+        Some(ranges) => match lag(shared.missed.is_within(&telling, &to, &topics).await)? {
+            Ok(()) => in_rounds(shared, &mut telling, ranges).await?,
+            Err(why) => Err(why),
+        },
     };
     let (now, topics, queue) = seat.listen();
     let told = match (told, between(&telling.at, &now, &topics)) {
-        (Ok(()), Some(ranges)) => tell(shared, &mut telling, &ranges).await?,
+        (Ok(()), Some(ranges)) => lag(shared.missed.tell(&mut telling, &ranges).await)?,
         (Ok(()), None) => Err(Lag::Gone),
         (Err(why), _) => Err(why),
     };
@@ -256,7 +265,7 @@ async fn in_rounds(
         if size(&ranges) <= FEW {
             break;
         }
-        if let Err(why) = tell(shared, telling, &ranges).await? {
+        if let Err(why) = lag(shared.missed.tell(telling, &ranges).await)? {
             return Ok(Err(why));
         }
         let (to, topics) = telling.seat.positions();
@@ -268,12 +277,9 @@ async fn in_rounds(
     Ok(Ok(()))
 }
 
-async fn tell(
-    shared: &Shared,
-    telling: &mut Telling<'_>,
-    ranges: &[Range],
-) -> Result<Result<(), Lag>, MissedError> {
-    match shared.missed.tell(telling, ranges).await {
+/// What is no longer kept ends nothing: the client is told, and goes on live.
+fn lag(told: Result<(), MissedError>) -> Result<Result<(), Lag>, MissedError> {
+    match told {
         Ok(()) => Ok(Ok(())),
         Err(MissedError::Gone) => Ok(Err(Lag::Gone)),
         Err(error) => Err(error),

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Listener;
@@ -14,7 +15,7 @@ use super::cursor::Positions;
 use super::message::{Lag, Message};
 use super::queue::{Queue, Sender, queue};
 use super::routes::Routes;
-use super::seat::{Ending, Removed, Seat, Seated};
+use super::seat::{Ending, Seat, Seated};
 use crate::consumers::audit::read::Position;
 use crate::event::{Event, TypeFilter};
 use crate::observe::metrics;
@@ -41,13 +42,13 @@ pub struct Hub {
     routes: Arc<Routes>,
     per_company: usize,
     in_all: usize,
+    stopping: CancellationToken,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     ready: bool,
-    stopping: bool,
     positions: Positions,
     told: Positions,
     topics: Topics,
@@ -64,6 +65,7 @@ impl Hub {
             routes,
             per_company,
             in_all,
+            stopping: CancellationToken::new(),
             state: Mutex::default(),
         }
     }
@@ -82,7 +84,7 @@ impl Hub {
         types: Arc<[TypeFilter]>,
     ) -> Result<Seat, Full> {
         let mut state = self.lock();
-        if state.stopping {
+        if self.is_stopping() {
             return Err(Full::Stopping);
         }
         if !state.ready {
@@ -101,7 +103,7 @@ impl Hub {
         let id = state.next_id;
         state.next_id += 1;
         state.seats += 1;
-        let ending = Arc::<Ending>::default();
+        let ending = Arc::new(Ending::new(self.stopping.child_token()));
         let seated = Seated {
             listener: listener.clone(),
             types: types.clone(),
@@ -140,11 +142,15 @@ impl Hub {
 
     /// A connection has ended.
     pub(super) fn give_back(&self, company: &str, id: u64) {
-        self.lock().remove(company, id, None);
+        self.lock().remove(company, id);
     }
 
     pub(super) fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
     }
 
     /// A partition is followed from here on.
@@ -170,13 +176,14 @@ impl Hub {
     /// Kafka lost what was to come; the partition goes on from here.
     pub fn lost(&self, topic_id: Uuid, partition: i32, position: i64) {
         let mut state = self.lock();
-        state.positions.set(topic_id, partition, position);
-        state.lagged(Lag::Gone);
+        if state.advance(topic_id, partition, position) {
+            state.lagged(Lag::Gone);
+        }
     }
 
     /// There is nothing for anybody before this position.
     pub fn pass(&self, topic_id: Uuid, partition: i32, position: i64) {
-        self.lock().positions.set(topic_id, partition, position);
+        self.lock().advance(topic_id, partition, position);
     }
 
     /// Passes a record that nobody can want (of no type, that is whatever it is); false where it
@@ -192,7 +199,7 @@ impl Hub {
             Some(event_type) => self.routes.know(event_type) && state.want(event_type),
         };
         if !wanted {
-            state.positions.set(topic_id, partition, offset + 1);
+            state.advance(topic_id, partition, offset + 1);
         }
         !wanted
     }
@@ -202,9 +209,9 @@ impl Hub {
         let reach = self.routes.reach(event);
         let mut state = self.lock();
         let next = position.offset + 1;
-        state
-            .positions
-            .set(position.topic_id, position.partition, next);
+        if !state.advance(position.topic_id, position.partition, next) {
+            return;
+        }
         let wants = |seat: &Seated, _: &Sender| {
             seat.takes(&event.event_type) && reach.includes(&seat.listener)
         };
@@ -246,34 +253,33 @@ impl Hub {
         valid.iter().for_each(|key| {
             ended.remove(key);
         });
-        let mut state = self.lock();
+        let state = self.lock();
         let refused = |seat: &Seated| {
             let key = seat.listener.key.as_ref();
             key.is_some_and(|key| ended.contains(key))
         };
-        for (company, id) in state.ids(refused) {
-            state.remove(&company, id, Some(Removed::Revoked));
+        let seats = state.companies.values().flat_map(HashMap::values);
+        for seat in seats.filter(|seat| refused(seat)) {
+            seat.ending.revoke();
         }
     }
 
     /// Takes every seat away, and seats nobody any more.
     pub fn stop(&self) {
-        let mut state = self.lock();
-        state.stopping = true;
-        for (company, id) in state.ids(|_| true) {
-            state.remove(&company, id, Some(Removed::Stopping));
-        }
+        // Whoever is being seated is seated before, or refused.
+        let _state = self.lock();
+        self.stopping.cancel();
     }
 }
 
 impl State {
-    fn ids(&self, of: impl Fn(&Seated) -> bool) -> Vec<(String, u64)> {
-        let mut ids = Vec::new();
-        for (company, seats) in &self.companies {
-            let found = seats.iter().filter(|(_, seat)| of(seat));
-            ids.extend(found.map(|(id, _)| (company.clone(), *id)));
+    /// Moves a partition on; false where its topic is gone, of which some may come late.
+    fn advance(&mut self, topic_id: Uuid, partition: i32, next: i64) -> bool {
+        let known = self.topics.contains_key(&topic_id);
+        if known {
+            self.positions.set(topic_id, partition, next);
         }
-        ids
+        known
     }
 
     /// Whether somebody who listens takes this type.
@@ -315,7 +321,7 @@ impl State {
         }
         for (company, id) in full {
             metrics::live_lagged(Lag::Slow.name());
-            self.remove(&company, id, Some(Removed::Slow));
+            self.too_slow(&company, id);
         }
         sent
     }
@@ -327,7 +333,16 @@ impl State {
         }
     }
 
-    fn remove(&mut self, company: &str, id: u64, why: Option<Removed>) {
+    /// Queues nothing more; the seat is taken until its connection ends.
+    fn too_slow(&mut self, company: &str, id: u64) {
+        let seats = self.companies.get_mut(company);
+        if let Some(seat) = seats.and_then(|seats| seats.get_mut(&id)) {
+            seat.ending.slow();
+            self.listening -= usize::from(seat.queue.take().is_some());
+        }
+    }
+
+    fn remove(&mut self, company: &str, id: u64) {
         let Some(seats) = self.companies.get_mut(company) else {
             return;
         };
@@ -339,9 +354,6 @@ impl State {
         }
         self.seats -= 1;
         self.listening -= usize::from(seat.queue.is_some());
-        if let Some(why) = why {
-            seat.ending.say(why);
-        }
     }
 }
 

@@ -6,36 +6,36 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::error::SendTimeoutError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
+use super::NAME;
 use super::cursor::Positions;
 use super::feed::Item;
 use super::hub::Topics;
-use super::message::Message;
 use super::read::{known, position};
 use super::routes::Routes;
-use super::seat::Seat;
-use crate::broker::{BrokerError, PartitionScan, Record, Scanned};
+use super::telling::Telling;
+use crate::broker::{BrokerError, Offsets, PartitionScan, Record, Scanned};
 use crate::config::Kafka;
 use crate::consumers::audit::derive;
 use crate::consumers::audit::read::{EventReader, Position, ReadError};
-use crate::event::Event;
 use crate::schema::{RegistryError, SchemaCache};
 use crate::store::events::{self, LoggedRecord, Missed as Wanted};
 use crate::store::progress::{self, Progress};
-use crate::store::{Pool, StoreError, archived};
+use crate::store::topic_history::Passed;
+use crate::store::{Pool, StoreError, archived, topic_history};
 
 /// Pages of the log that are read at the same time, and partitions of Kafka; others wait, so that
 /// a restart with many clients leaves the database to the API as well.
 const AT_ONCE: usize = 4;
-/// How long a client may keep a partition of Kafka from the others by not reading.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Rows that are held at the same time; each may be a megabyte.
+/// How long one client reads from Kafka before it is another's turn, whatever holds it up.
+const TURN: Duration = Duration::from_secs(2);
+/// Rows of a page, and bytes of records after which it takes no further row.
 const PAGE: i64 = 64;
+const PAGE_BYTES: i64 = 256 << 10;
 /// What audit has not yet is usually there a moment later, and cheaper to read than Kafka.
 const AUDIT_GRACE: Duration = Duration::from_millis(300);
 
@@ -57,9 +57,6 @@ pub(super) enum MissedError {
     /// Nobody listens any more.
     #[error("the client is gone")]
     NoClient,
-    /// It holds up others.
-    #[error("the client does not read what it missed")]
-    Slow,
 }
 
 /// Offsets of a partition that a client has not seen.
@@ -108,6 +105,8 @@ pub(super) struct Missed {
     pub schemas: Arc<SchemaCache>,
     pub routes: Arc<Routes>,
     pub turns: Turns,
+    /// Asks Kafka how far partitions reach; made when that is first asked.
+    pub offsets: OnceCell<Offsets>,
 }
 
 /// How much is read at the same time, for all clients.
@@ -122,56 +121,6 @@ impl Default for Turns {
             pages: Semaphore::new(AT_ONCE),
             scans: Semaphore::new(AT_ONCE),
         }
-    }
-}
-
-/// One client's way through what it missed.
-pub(super) struct Telling<'a> {
-    pub seat: &'a Seat,
-    /// Where the client is.
-    pub at: Positions,
-    pub out: &'a mpsc::Sender<Item>,
-    /// How long the client may take for a message.
-    patience: Duration,
-}
-
-impl<'a> Telling<'a> {
-    pub(super) fn new(seat: &'a Seat, at: Positions, out: &'a mpsc::Sender<Item>) -> Self {
-        Self {
-            seat,
-            at,
-            out,
-            patience: PATIENCE,
-        }
-    }
-
-    async fn tell(
-        &mut self,
-        event: &Event,
-        place: &Position<'_>,
-        appended_millis: i64,
-    ) -> Result<(), MissedError> {
-        if self.out.is_closed() {
-            return Err(MissedError::NoClient);
-        }
-        self.at
-            .set(place.topic_id, place.partition, place.offset + 1);
-        if !self.seat.wants(event) {
-            return Ok(());
-        }
-        let sealed = self.at.sealed();
-        let message = match Message::event(event, place, appended_millis, sealed) {
-            Ok(message) => Item::Message(message),
-            Err(error) => {
-                tracing::error!(%error, "an event is not JSON");
-                return Ok(());
-            }
-        };
-        let sent = self.out.send_timeout(message, self.patience).await;
-        sent.map_err(|error| match error {
-            SendTimeoutError::Closed(_) => MissedError::NoClient,
-            SendTimeoutError::Timeout(_) => MissedError::Slow,
-        })
     }
 }
 
@@ -190,12 +139,9 @@ impl Missed {
         for range in ranges {
             let logged_to = logged_to(range, &audited);
             if range.from < logged_to {
-                // Its connection ends a client that does not read.
-                telling.patience = 20 * PATIENCE;
                 self.tell_logged(telling, range, logged_to).await?;
             }
             if range.from.max(logged_to) < range.to {
-                telling.patience = PATIENCE;
                 self.tell_unlogged(telling, range, range.from.max(logged_to))
                     .await?;
             }
@@ -214,11 +160,50 @@ impl Missed {
         progress::of_group(&self.pool, &self.audit).await
     }
 
-    /// Whether the log still has what audit wrote of the ranges.
+    /// Whether the log has, and still has, what audit passed of the ranges.
     async fn is_kept(&self, ranges: &[Range], audited: &Audited) -> Result<(), MissedError> {
         let logged = ranges.iter().filter(|r| r.from < logged_to(r, audited));
-        let places: Vec<_> = logged.map(|r| (r.topic_id, r.partition, r.from)).collect();
-        if archived::holds_any_after(&self.pool, &places).await? {
+        let passed: Vec<Passed> = logged
+            .map(|range| Passed {
+                topic_id: range.topic_id,
+                partition: range.partition,
+                from: range.from,
+                to: logged_to(range, audited),
+            })
+            .collect();
+        let places = passed.iter().map(|p| (p.topic_id, p.partition, p.from));
+        let places: Vec<_> = places.collect();
+        if archived::holds_any_after(&self.pool, &places).await?
+            || topic_history::lost_any(&self.pool, &self.audit, &passed).await?
+        {
+            return Err(MissedError::Gone);
+        }
+        Ok(())
+    }
+
+    /// Whether Kafka reaches as far as the client where that is ahead of this process. Beyond it
+    /// the client was told of records that Kafka has lost, and others will come in their place.
+    pub(super) async fn is_within(
+        &self,
+        telling: &Telling<'_>,
+        now: &Positions,
+        topics: &Topics,
+    ) -> Result<(), MissedError> {
+        let mut ahead = telling.at.clone();
+        ahead.retain_ahead_of(now);
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        let place = |(id, partition, next)| Some(((topics.get(&id)?.to_string(), partition), next));
+        let (places, nexts): (Vec<_>, Vec<_>) = ahead.iter().filter_map(place).unzip();
+        let open = async || Offsets::open(&self.kafka, &self.kafka.name(NAME));
+        let offsets = self.offsets.get_or_try_init(open).await?;
+        let marks = telling.while_there(offsets.watermarks(&places)).await??;
+        if nexts
+            .iter()
+            .zip(marks)
+            .any(|(next, marks)| *next > marks.end)
+        {
             return Err(MissedError::Gone);
         }
         Ok(())
@@ -239,18 +224,19 @@ impl Missed {
             types: self.routes.types(),
             types_of_any_company: self.routes.types_across_companies(),
             limit: PAGE,
+            bytes: PAGE_BYTES,
         };
         loop {
             // Not held while the client takes them. The semaphore is never closed.
-            let turn = self.turns.pages.acquire().await.ok();
+            let turn = telling.while_there(self.turns.pages.acquire()).await?;
             let rows = events::missed(&self.pool, &wanted).await?;
             drop(turn);
             let Some(last) = rows.last() else {
                 return Ok(());
             };
             wanted.from = last.offset + 1;
-            for row in &rows {
-                self.tell_row(telling, row).await?;
+            for row in rows {
+                self.tell_row(telling, &row).await?;
             }
         }
     }
@@ -263,7 +249,10 @@ impl Missed {
         match self.reader.event(row).await {
             Ok(event) => {
                 let appended = row.appended_at.0 / 1_000;
-                telling.tell(&event, &Position::of(row), appended).await
+                match telling.message(&event, &Position::of(row), appended) {
+                    Some(message) => telling.send(message).await,
+                    None => Ok(()),
+                }
             }
             Err(ReadError::Store(error)) => Err(error.into()),
             Err(damaged) => {
@@ -277,49 +266,71 @@ impl Missed {
         &self,
         telling: &mut Telling<'_>,
         range: &Range,
-        from: i64,
+        mut from: i64,
     ) -> Result<(), MissedError> {
-        let _turn = self.turns.scans.acquire().await.ok();
-        let topic = range.topic.clone();
-        let mut scan = PartitionScan::start(&self.kafka, topic, range.partition, from, range.to);
-        while let Some(scanned) = scan.next().await? {
-            match scanned {
-                Scanned::LogStart(_) => return Err(MissedError::Gone),
-                Scanned::Record(record) => self.tell_record(telling, range, &record).await?,
+        while from < range.to {
+            let (next, waiting) = self.scan_for_a_turn(telling, range, from).await?;
+            from = next;
+            // What the client did not take in time holds up nobody else.
+            if let Some(message) = waiting {
+                telling.send(message).await?;
             }
         }
         Ok(())
     }
 
-    async fn tell_record(
+    /// Tells at least one record; gives where to go on, and the message that still waits for the
+    /// client.
+    async fn scan_for_a_turn(
+        &self,
+        telling: &mut Telling<'_>,
+        range: &Range,
+        from: i64,
+    ) -> Result<(i64, Option<Item>), MissedError> {
+        let _turn = telling.while_there(self.turns.scans.acquire()).await?;
+        let until = Instant::now() + TURN;
+        let topic = range.topic.clone();
+        let mut scan = PartitionScan::start(&self.kafka, topic, range.partition, from, range.to);
+        while let Some(scanned) = telling.while_there(scan.next()).await?? {
+            let Scanned::Record(record) = scanned else {
+                return Err(MissedError::Gone);
+            };
+            let waiting = match self.message_of(telling, range, &record).await? {
+                Some(message) => telling.send_until(message, until).await?,
+                None => None,
+            };
+            if waiting.is_some() || Instant::now() >= until {
+                return Ok((record.offset + 1, waiting));
+            }
+        }
+        Ok((range.to, None))
+    }
+
+    async fn message_of(
         &self,
         telling: &mut Telling<'_>,
         range: &Range,
         record: &Record,
-    ) -> Result<(), MissedError> {
+    ) -> Result<Option<Item>, MissedError> {
         // What cannot be read was counted by whoever followed it.
-        let Ok(known) = known(&self.schemas, record).await? else {
-            return Ok(());
+        let Ok(known) = telling.while_there(known(&self.schemas, record)).await?? else {
+            return Ok(None);
         };
         if !self.routes.know(&known.event_type) {
-            return Ok(());
+            return Ok(None);
         }
-        match derive::derive(&known, record.value.as_deref()) {
-            Ok(event) => {
-                let place = position(range.topic_id, record);
-                telling.tell(&event, &place, record.timestamp_millis).await
-            }
-            Err(_) => Ok(()),
-        }
+        let event = derive::derive(&known, record.value.as_deref()).ok();
+        let place = position(range.topic_id, record);
+        Ok(event.and_then(|event| telling.message(&event, &place, record.timestamp_millis)))
     }
 }
 
 type Audited = HashMap<(Uuid, i32), Progress>;
 
-/// Up to where the log has a range.
+/// Up to where the log has a range, also while audit goes through it again.
 fn logged_to(range: &Range, audited: &Audited) -> i64 {
     let at = audited.get(&(range.topic_id, range.partition));
-    at.map_or(0, |progress| progress.next_offset).min(range.to)
+    at.map_or(0, |progress| progress.high_offset).min(range.to)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod queue;
 mod read;
 mod routes;
 mod seat;
+mod telling;
 mod upkeep;
 
 pub use feed::{End, Feed, Next};
@@ -26,7 +27,7 @@ pub use message::{Kind, Lag, Message};
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -104,6 +105,7 @@ impl Live {
                 schemas: schemas.clone(),
                 routes,
                 turns: Turns::default(),
+                offsets: OnceCell::new(),
             },
             secret: OnceLock::new(),
             tasks: tasks.clone(),

@@ -1,6 +1,7 @@
 //! One connection's place at the hub.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,20 +22,30 @@ pub enum Removed {
     Stopping,
 }
 
-/// Said once, when a seat is taken away.
-#[derive(Debug, Default)]
+/// How a seat is taken away.
+#[derive(Debug)]
 pub(super) struct Ending {
-    why: OnceLock<Removed>,
+    /// Who is slow first gets what waits for it.
+    slow: AtomicBool,
+    /// Nothing more may be sent. A child of the hub's token, so that the end of the process
+    /// reaches everybody, also who is slow.
     now: CancellationToken,
 }
 
 impl Ending {
-    pub(super) fn say(&self, why: Removed) {
-        let _ = self.why.set(why);
-        // Who is slow first gets what waits for it.
-        if why != Removed::Slow {
-            self.now.cancel();
+    pub(super) fn new(now: CancellationToken) -> Self {
+        Self {
+            slow: AtomicBool::new(false),
+            now,
         }
+    }
+
+    pub(super) fn slow(&self) {
+        self.slow.store(true, Ordering::Release);
+    }
+
+    pub(super) fn revoke(&self) {
+        self.now.cancel();
     }
 }
 
@@ -44,7 +55,7 @@ pub(super) struct Seated {
     pub listener: Arc<Listener>,
     pub types: Arc<[TypeFilter]>,
     pub ending: Arc<Ending>,
-    /// `None` until it listens.
+    /// `None` until it listens, and when it has been too slow.
     pub queue: Option<Sender>,
 }
 
@@ -90,7 +101,14 @@ impl Seat {
 
     /// Why the seat was taken away, once it was.
     pub fn removed(&self) -> Option<Removed> {
-        self.ending.why.get().copied()
+        if self.hub.is_stopping() {
+            Some(Removed::Stopping)
+        } else if self.ending.now.is_cancelled() {
+            Some(Removed::Revoked)
+        } else {
+            let slow = self.ending.slow.load(Ordering::Acquire);
+            slow.then_some(Removed::Slow)
+        }
     }
 
     /// Ends when the seat is taken away and nothing more may be sent.

@@ -139,8 +139,14 @@ impl Authenticator {
         Ok(found)
     }
 
-    /// `company` is that of a caller of whom it is proven.
-    fn refuse(&self, actor: &str, company: Option<&str>, from: IpAddr, why: &str) -> Problem {
+    /// Writes a refusal down, and gives the answer to it; `company` is that of a caller of whom it is proven.
+    pub(in crate::http) fn refuse(
+        &self,
+        actor: &str,
+        company: Option<&str>,
+        from: IpAddr,
+        why: &str,
+    ) -> Problem {
         tracing::info!(actor, company, %from, why, "log-in refused");
         if let Ok(permit) = Arc::clone(&self.writers).try_acquire_owned() {
             let (pool, actor, why) = (self.pool.clone(), actor.to_owned(), why.to_owned());

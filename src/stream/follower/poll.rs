@@ -115,6 +115,8 @@ impl PollThread {
                 self.flush();
             }
         }
+        // The next client goes on behind it.
+        self.flush();
         Ok(())
     }
 

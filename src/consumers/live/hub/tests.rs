@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{LiveRoute, LiveTo};
 use crate::consumers::live::queue::{QUEUE_BYTES, QUEUE_MESSAGES};
+use crate::consumers::live::seat::Removed;
 
 fn hub(per_company: usize, in_all: usize) -> Arc<Hub> {
     let routes = Routes::new(&[LiveRoute {
@@ -76,9 +77,9 @@ async fn seats_are_counted_and_given_back() {
     let hub = hub(2, 3);
     let seat = |company: &str| hub.seat(listener(company), [].into());
     let first = seat("a").unwrap();
-    let _second = seat("a").unwrap();
+    let second = seat("a").unwrap();
     assert_eq!(seat("a").err(), Some(Full::Company));
-    let _third = seat("b").unwrap();
+    let third = seat("b").unwrap();
     assert_eq!(seat("b").err(), Some(Full::Process));
     drop(first);
     let again = seat("a").unwrap();
@@ -89,8 +90,43 @@ async fn seats_are_counted_and_given_back() {
     again.ended().await;
     hub.stop();
     assert_eq!(seat("a").err(), Some(Full::Stopping));
+    drop((second, third, again));
     assert_eq!(hub.lock().seats, 0);
     assert_eq!(hub.lock().listening, 0);
+}
+
+#[tokio::test]
+async fn one_that_is_slow_keeps_its_place_and_is_stopped_too() {
+    let hub = hub(2, 1);
+    let slow = hub.seat(listener("a"), [].into()).unwrap();
+    let _queue = slow.listen();
+    for offset in 10..12 + QUEUE_MESSAGES as i64 {
+        push(&hub, offset, 1);
+    }
+    assert_eq!(slow.removed(), Some(Removed::Slow));
+    assert_eq!(hub.lock().listening, 0);
+    let other = hub.seat(listener("b"), [].into());
+    assert_eq!(other.err(), Some(Full::Process));
+    hub.stop();
+    slow.ended().await;
+    assert_eq!(slow.removed(), Some(Removed::Stopping));
+    drop(slow);
+    assert_eq!(hub.lock().seats, 0);
+}
+
+#[test]
+fn what_comes_late_of_a_topic_that_is_gone_changes_nothing() {
+    let hub = hub(2, 3);
+    let seat = hub.seat(listener("a"), [].into()).unwrap();
+    let (_, _, mut queue) = seat.listen();
+    hub.end_topic(Uuid::nil());
+    assert!(queue.next_now().is_some_and(|told| told.place.is_none()));
+    push(&hub, 10, 1);
+    hub.pass(Uuid::nil(), 0, 12);
+    hub.lost(Uuid::nil(), 0, 13);
+    hub.pass_unwanted(Some("order.shipped"), (Uuid::nil(), 0, 14));
+    assert!(queue.next_now().is_none());
+    assert!(hub.positions().0.is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `POST /api/ws/tickets`: what a browser puts into the address of `/ws`, for it can send no
 //! header there. A ticket is taken once, by whichever instance it reaches.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Json;
@@ -86,13 +87,13 @@ pub(in crate::http::api) async fn ticket(
 }
 
 /// Who got this ticket, which is then no ticket any more.
-pub(super) async fn holder(api: &Api, ticket: &str) -> Result<Listener, Problem> {
+pub(super) async fn holder(api: &Api, ticket: &str, from: IpAddr) -> Result<Listener, Problem> {
     let hash = Sha256::digest(ticket).into();
     let holder = store::take_ticket(&api.0.pool, &hash).await?;
     let holder = holder.ok_or_else(|| {
-        Problem::unauthenticated(
-            "the ticket was used, is older than 30 s, or is none; POST /api/ws/tickets gives one",
-        )
+        let why =
+            "the ticket was used, is older than 30 s, or is none; POST /api/ws/tickets gives one";
+        api.0.authenticator.refuse("anonymous", None, from, why)
     })?;
     Ok(Listener {
         company: holder.company_id,

@@ -57,7 +57,7 @@ pub(in crate::http::api) async fn websocket(
     let upgrade = upgrade.map_err(|error| Problem::bad_request(error.body_text()))?;
     let types = types(&query.types)?;
     let listener = match &query.ticket {
-        Some(ticket) => ticket::holder(&api, ticket).await?,
+        Some(ticket) => ticket::holder(&api, ticket, api.from(&extensions, &headers)).await?,
         None => api.caller(&headers, &extensions).await?.listens_as()?,
     };
     let feed = open(live, listener, types, query.cursor.as_deref())?;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::client::{Client, Events, cursor, refused};
 use super::{ORDERS, Service, settings, start};
 use crate::api::{SECRET, person, token};
-use crate::support::{Serve, Space, order};
+use crate::support::{Serve, Space, eventually, order};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_is_taken_once_and_in_time() {
@@ -37,6 +37,14 @@ async fn a_ticket_is_taken_once_and_in_time() {
         .count("SELECT count(*) FROM live_tickets")
         .await;
     assert_eq!(left, 0);
+    eventually("the refusals in the security audit", async || {
+        let refused = service
+            .space
+            .count("SELECT count(*) FROM security_audit WHERE action = 'log-in' AND result = 'refused' AND detail LIKE 'the ticket %' AND address = '127.0.0.1'")
+            .await;
+        (refused > 1).then_some(()).ok_or(refused.to_string())
+    })
+    .await;
     let of_nobody = service.key(None, &["events:read:any"]);
     let refused = service
         .post("/api/ws/tickets", &of_nobody, &json!(null))
@@ -130,7 +138,7 @@ async fn a_connection_ends_with_its_token() {
     let service = start("live_expiry", ORDERS).await;
     let now = jiff::Timestamp::now().as_second();
     // 30 s are given for the provider's clock.
-    let claims = json!({"sub": "u", "companyId": "a", "role": "member", "exp": now - 27});
+    let claims = json!({"sub": "u", "companyId": "a", "role": "member", "exp": now - 15});
     let bearer = token(&claims);
     let ticket = service.ticket(&bearer).await;
     let mut client = Client::connect(&service.serve, "/ws", &bearer).await;

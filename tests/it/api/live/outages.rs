@@ -15,7 +15,8 @@ async fn it_waits_for_kafka_and_goes_on_without_a_gap() {
     space.apply();
     let broker = stack.kafka().expect("a broker");
     broker.stop().expect("stopped");
-    let serve = Serve::start_with(&space, &settings(ORDERS));
+    // Without audit, so that what was missed is read from Kafka.
+    let serve = Serve::start_as(&space, &["--roles", "live,api"], &settings(ORDERS));
     serve.readiness(503, "sluice.live: kafka").await;
     let bearer = person("user-0", "company-0", "member");
     let early = refused(&serve, "/ws", &bearer, &[]).await;
@@ -23,7 +24,7 @@ async fn it_waits_for_kafka_and_goes_on_without_a_gap() {
     assert!(early.headers.contains_key("retry-after"));
     broker.start().expect("started");
     let mut client: Client = connected(&serve, "/ws", &bearer).await;
-    client.ready().await;
+    let before = client.ready().await;
     serve.ready().await;
     let publish = |numbers: std::ops::Range<usize>| {
         let lines: Vec<_> = numbers.map(|n| order(3 * n)).collect();
@@ -46,13 +47,26 @@ async fn it_waits_for_kafka_and_goes_on_without_a_gap() {
     serve.readiness(503, "sluice.live: kafka").await;
     broker.start().expect("started");
     publish(10..20);
-    let (mut client, mut got) = reading.await.expect("all events");
+    let (client, mut got) = reading.await.expect("all events");
     got.sort_by_key(ToString::to_string);
     let mut expected: Vec<_> = (0..20).map(|n| json!(format!("order-{}", 3 * n))).collect();
     expected.sort_by_key(ToString::to_string);
     assert_eq!(got, expected);
+
+    // It ends in time, also with those who wait for what they missed.
+    broker.kill();
+    let path = format!("/ws?cursor={before}");
+    let mut waiting = Vec::new();
+    for _ in 0..6 {
+        let mut client = Client::connect(&serve, &path, &bearer).await;
+        client.ready().await;
+        waiting.push(client);
+    }
     assert!(serve.stop().success());
-    assert_eq!(client.closed().await, 1001);
+    waiting.push(client);
+    for mut client in waiting {
+        assert_eq!(client.closed().await, 1001);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

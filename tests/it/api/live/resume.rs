@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::{Client, Events, connected, cursor};
 use super::{ORDERS, settings};
@@ -205,7 +205,8 @@ async fn what_is_no_longer_kept_is_told() {
     assert_eq!(number(&client.message().await), 30);
 }
 
-/// The same while it runs: it is stopped, and goes on when its next record is gone.
+/// The same while it runs: it is stopped, and goes on when its next record is gone, and another
+/// topic altogether.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_kafka_lost_meanwhile_is_told() {
     let space = Space::new("live_truncated").await;
@@ -217,8 +218,15 @@ async fn what_kafka_lost_meanwhile_is_told() {
     process.signal(libc::SIGSTOP);
     space.publish(&orders(0..60));
     delete_records(&space).await;
+    delete_topic(&space, "product").await;
     process.signal(libc::SIGCONT);
-    let lagged = client.message().await;
+    // Some may have been fetched before.
+    let lagged = loop {
+        let message = client.message().await;
+        if message["type"] != "event" {
+            break message;
+        }
+    };
     assert_eq!(lagged["reason"], "gone", "{lagged}");
     space.publish(&orders(60..61));
     let event = loop {
@@ -228,6 +236,81 @@ async fn what_kafka_lost_meanwhile_is_told() {
         }
     };
     assert_eq!(number(&event), 60);
+}
+
+/// What audit passed is in the log, also while it goes back, but for what it stepped over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_audit_passed_comes_from_the_log_but_for_losses() {
+    let space = Space::new("live_passed").await;
+    let bearer = key(&space);
+    let process = serve(&space, ALL);
+    process.ready().await;
+    let mut client = Client::connect(&process, "/ws", &bearer).await;
+    let before = client.ready().await;
+    space.publish(&orders(0..20));
+    space.wait_for_rows(20).await;
+    process.kill();
+    delete_records(&space).await;
+    let path = format!("/ws?cursor={before}");
+    let changes = [
+        "UPDATE consumer_progress SET next_offset = 0",
+        r#"INSERT INTO lost_ranges ("group", topic, topic_id, partition, from_offset, to_offset, acknowledged_by)
+           SELECT "group", topic, topic_id, partition, 0, 1, 'a person' FROM consumer_progress
+           WHERE high_offset > 0"#,
+    ];
+    let change = async |sql: &'static str| {
+        let changed = sqlx::query(sql).execute(&space.pool).await;
+        assert!(changed.expect(sql).rows_affected() > 0);
+    };
+    change(changes[0]).await;
+    let process = serve(&space, WITHOUT_AUDIT);
+    process.ready().await;
+    let mut client = connected(&process, &path, &bearer).await;
+    client.ready().await;
+    each_once(&mut client, (0..20).collect()).await;
+    change(changes[1]).await;
+    let mut client = Client::connect(&process, &path, &bearer).await;
+    client.ready().await;
+    let lagged = client.message().await;
+    assert_eq!(lagged["reason"], "gone", "{lagged}");
+}
+
+/// Several that do not read what they missed, which is more than their systems take, and one that
+/// does.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_slow_to_take_what_it_missed_holds_up_nobody_and_misses_nothing() {
+    let space = Space::new("live_slow_resume").await;
+    let bearer = key(&space);
+    let process = serve(&space, WITHOUT_AUDIT);
+    process.ready().await;
+    let path = "/ws?types=order.cancelled";
+    let mut client = Client::connect(&process, path, &bearer).await;
+    let before = client.ready().await;
+    let mut events = orders(0..60);
+    for event in &mut events {
+        event["data"]["note"] = "x".repeat(100_000).into();
+    }
+    events.push(json!({
+        "type": "order.cancelled", "companyId": "a",
+        "data": {"orderId": "order-60", "total": "1", "currency": "USD", "cancelledBy": "unknown"}
+    }));
+    events
+        .iter_mut()
+        .for_each(|event| event["key"] = "k".into());
+    space.publish(&events);
+    each_once(&mut client, [60].into()).await;
+    let path = format!("/ws?cursor={before}");
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        slow.push(Client::connect_slow(&process, &path, &bearer).await);
+    }
+    let mut quick = Client::connect(&process, &path, &bearer).await;
+    quick.ready().await;
+    each_once(&mut quick, (0..61).collect()).await;
+    for client in &mut slow {
+        client.ready().await;
+        each_once(client, (0..61).collect()).await;
+    }
 }
 
 /// More lies between than is looked through for one client.
@@ -260,17 +343,28 @@ async fn a_cursor_that_lies_too_far_back_is_told() {
     .await;
 }
 
-async fn delete_records(space: &Space) {
-    let client: AdminClient<DefaultClientContext> = ClientConfig::new()
+fn admin(space: &Space) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
         .set("bootstrap.servers", &space.servers.brokers)
         .create()
-        .expect("a client");
+        .expect("a client")
+}
+
+async fn delete_topic(space: &Space, domain: &str) {
+    let topic = space.topic(domain);
+    let deleted = admin(space).delete_topics(&[&topic], &AdminOptions::new());
+    deleted.await.expect("an answer")[0]
+        .as_ref()
+        .expect("deleted");
+}
+
+async fn delete_records(space: &Space) {
     let mut list = TopicPartitionList::new();
     for partition in 0..6 {
         list.add_partition_offset(&space.topic("order"), partition, Offset::End)
             .expect("an offset");
     }
-    client
+    admin(space)
         .delete_records(&list, &AdminOptions::new())
         .await
         .expect("deleted");

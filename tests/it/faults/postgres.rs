@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use tokio::task::block_in_place;
 
 use super::ground::{Field, said, says_again};
-use super::seeds;
+use super::rounds::{POSTGRES, WIRE};
 use crate::support::{Serve, eventually};
 
 /// What the process says of a batch that it cannot write.
@@ -93,7 +93,7 @@ pub async fn slow(field: &Field, _: &Serve, random: &mut StdRng) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_or_killed_in_mid_transaction_it_loses_nothing() {
-    let seeds = seeds(4);
+    let seeds = POSTGRES.seeds();
     let field = Field::new("postgres", *seeds.start()).await;
     let serve = Serve::start_with(&field.space, &[SLOW_COMMITS]);
     serve.ready().await;
@@ -107,7 +107,7 @@ async fn stopped_or_killed_in_mid_transaction_it_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_off_robbed_of_answers_or_slow_it_loses_nothing() {
-    let seeds = seeds(4);
+    let seeds = WIRE.seeds();
     let field = Field::new("wire", *seeds.start()).await;
     let serve = field.serve_by_proxy(&[SLOW_COMMITS]);
     serve.ready().await;

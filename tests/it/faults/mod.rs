@@ -80,8 +80,9 @@ pub async fn caught_up(space: &Space) -> Facts {
     Facts::read(space).await
 }
 
-/// Runs a seed's faults; a failure names the seed, and so how to repeat it, and the faults.
+/// Says and runs a seed's faults; a failure names the seed, and so how to repeat it, and the faults.
 pub async fn named(seed: u64, faults: impl fmt::Debug, story: impl Future<Output = ()>) {
+    rounds::tell(&format!("seed {seed}: {faults:?}"));
     if let Err(panic) = AssertUnwindSafe(story).catch_unwind().await {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref().copied());

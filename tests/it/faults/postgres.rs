@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::block_in_place;
 
-use super::ground::{Field, said, says_again};
+use super::ground::{Field, said};
 use super::rounds::{POSTGRES, WIRE};
 use crate::support::{Serve, eventually};
 
@@ -56,7 +56,13 @@ pub async fn cut(field: &Field, serve: &Serve, random: &mut StdRng) {
 }
 
 async fn away_for_a_while(field: &Field, serve: &Serve, random: &mut StdRng, before: usize) {
-    says_again(serve, WAITS, before).await;
+    // A member that was put out before, and claims anew, has no batch that waits.
+    eventually("a process that waits for Postgres", async || {
+        let (status, body) = serve.get("/readyz?verbose").await?;
+        let waits = said(serve, WAITS) > before || (status == 503 && body.contains("postgres"));
+        waits.then_some(()).ok_or(body)
+    })
+    .await;
     field.load.acknowledges(random.random_range(1..300)).await;
 }
 

@@ -44,7 +44,7 @@ pub const OPERATORS: Suite = suite("a rewind, a skip or a datetime, by each prot
 pub const PARTITIONS: Suite = suite("partitions added", 4, 1);
 pub const MADE_AGAIN: Suite = suite("a topic made again", 3, 1);
 pub const TRUNCATED: Suite = suite("a topic truncated", 3, 1);
-pub const MIXED: Suite = suite("faults of the group, mixed", 5, super::mixed::FAULTS);
+pub const MIXED: Suite = suite("faults of the group, mixed", 12, super::mixed::FAULTS);
 pub const MIXED_SERVERS: Suite = suite("faults of servers, mixed", 6, super::mixed_servers::FAULTS);
 
 const ALL: [Suite; 19] = [

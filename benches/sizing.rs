@@ -18,8 +18,10 @@ use sluice::produce::{NewEvent, Publisher};
 
 const BATCHES: [usize; 5] = [100, 500, 2_000, 5_000, 10_000];
 const PARTITIONS: [i32; 5] = [1, 6, 12, 24, 48];
-/// Bytes of an event's text, beside some 150 of the rest.
-const SIZES: [usize; 5] = [100, 400, 1_000, 10_000, 100_000];
+/// Bytes of an event without text, roughly; the whole value is measured.
+const REST: usize = 100;
+/// Bytes of an event's text.
+const SIZES: [usize; 6] = [0, 100, 400, 1_000, 10_000, 100_000];
 
 #[derive(Parser)]
 struct Args {
@@ -53,34 +55,40 @@ async fn main() -> anyhow::Result<()> {
     }
     for size in SIZES {
         let space = Space::new("sizes").await;
-        let count = (args.megabytes * 1_000_000 / size).min(300_000);
+        let count = (args.megabytes * 1_000_000 / (size + REST)).min(300_000);
         let publisher = Publisher::connect(&config(&space)).await?;
         mix::publish(&publisher, (0..count).map(|n| of_size(n, size))).await?;
         let name = format!("rows_per_second_bytes_{size}");
-        measure(&mut figures, &space, count, name, &[]).await?;
+        let value = measure(&mut figures, &space, count, name, &[]).await?;
+        println!("value_bytes_{size}: {}", number(value));
+        figures.add(format!("value_bytes_{size}"), &[value], "B", None);
     }
     figures.finish()
 }
 
+/// Adds the rows a second of three rounds, and gives a value's bytes in the mean.
 async fn measure(
     figures: &mut Figures,
     space: &Space,
     records: usize,
     name: String,
     settings: &[(&str, String)],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<f64> {
     let settings: Vec<(&str, &str)> = settings.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    let mut rounds = Vec::new();
+    let (mut rounds, mut value) = (Vec::new(), 0.0);
     for _ in 0..3 {
         let log = empty_log(space, Indexes::Design).await;
         let (ran, serve) = run(&log, i64::try_from(records)?, &settings).await?;
         anyhow::ensure!(serve.stop().success(), "sluice serve");
+        value = sqlx::query_scalar("SELECT avg(length(raw))::float8 FROM event_log")
+            .fetch_one(&log.pool)
+            .await?;
         drop_log(log).await?;
         rounds.push(ran.rows_per_second);
     }
     println!("{name}: {}", number(harness::median(&rounds).0));
     figures.add(name, &rounds, "rows/s", None);
-    Ok(())
+    Ok(value)
 }
 
 /// A space whose domain topics have so many partitions.
@@ -106,15 +114,18 @@ async fn with_partitions(partitions: i32) -> anyhow::Result<Space> {
     Ok(space)
 }
 
-/// A login whose user agent has so many bytes that do not compress well.
+/// A login whose user agent has so many bytes that do not compress well; without one, the smallest
+/// event.
 fn of_size(n: usize, size: usize) -> NewEvent {
-    let mut text = String::with_capacity(size + 32);
-    while text.len() < size {
-        text.push_str(&uuid::Uuid::new_v4().simple().to_string());
-    }
-    text.truncate(size);
     let user = format!("user-{}", n % 1_000);
-    NewEvent::new("user.login", json!({"userId": user, "userAgent": text}))
-        .company("c1")
-        .user(user)
+    let mut data = json!({"userId": user});
+    if size > 0 {
+        let mut text = String::with_capacity(size + 32);
+        while text.len() < size {
+            text.push_str(&uuid::Uuid::new_v4().simple().to_string());
+        }
+        text.truncate(size);
+        data["userAgent"] = text.into();
+    }
+    NewEvent::new("user.login", data).company("c1").user(user)
 }

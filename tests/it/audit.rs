@@ -1,5 +1,6 @@
 //! The audit group on the real stack: every record once, in the log or in the quarantine.
 
+use rdkafka::message::{Header, OwnedHeaders};
 use serde_json::json;
 
 use crate::support::probe::{self, Probe, framed};
@@ -57,21 +58,35 @@ async fn the_shops_events_are_all_in_the_log_and_reconcile() {
     assert!(serve.stop().success());
 }
 
+/// In whatever a record says, and in no line of the log.
+const SECRET: &str = "nobody-may-log-this";
+
+fn secret() -> Probe {
+    Probe {
+        text: SECRET.into(),
+        user_id: SECRET.into(),
+        ..Probe::default()
+    }
+}
+
 /// Each record that cannot be read, with the class under which it must be found.
-fn bad_input(id: u32, wrong: u32) -> Vec<(&'static str, Option<Vec<u8>>)> {
-    let good = Probe::default();
-    let avro = good.avro();
+fn bad_input(id: u32, wrong: u32, not_avro: u32) -> Vec<(&'static str, Option<Vec<u8>>)> {
+    let avro = secret().avro();
     let with = |change: &dyn Fn(&mut Probe)| {
-        let mut probe = Probe::default();
+        let mut probe = secret();
         change(&mut probe);
         Some(probe.framed(id))
     };
     vec![
         ("tombstone", None),
-        ("no_framing", Some(b"{\"json\":true}".to_vec())),
+        (
+            "no_framing",
+            Some(json!({"json": SECRET}).to_string().into_bytes()),
+        ),
         ("no_framing", Some(Vec::new())),
         ("no_framing", Some(vec![0, 0, 0])),
         ("unknown_schema", Some(framed(2_000_000_000, &avro))),
+        ("bad_schema", Some(framed(not_avro, &avro))),
         ("wrong_envelope", Some(framed(wrong, &[2]))),
         ("truncated", Some(framed(id, &avro[..avro.len() - 1]))),
         ("truncated", Some(framed(id, &[]))),
@@ -79,11 +94,11 @@ fn bad_input(id: u32, wrong: u32) -> Vec<(&'static str, Option<Vec<u8>>)> {
             "trailing_bytes",
             Some(framed(id, &[avro.as_slice(), &[0]].concat())),
         ),
-        ("bad_uuid", with(&|p| p.id = "not-a-uuid".to_owned())),
+        ("bad_uuid", with(&|p| p.id = SECRET.to_owned())),
         ("time_out_of_range", with(&|p| p.occurred_at = i64::MAX)),
-        ("nul_in_text", with(&|p| p.text = b"a\0b".to_vec())),
-        ("bad_text", with(&|p| p.text = vec![0xff, 0xfe])),
-        ("over_long", with(&|p| p.user_id = vec![b'u'; 513])),
+        ("nul_in_text", with(&|p| p.text.push(0))),
+        ("bad_text", with(&|p| p.text.extend([0xff, 0xfe]))),
+        ("over_long", with(&|p| p.user_id = SECRET.repeat(30).into())),
         (
             "decimal_overflow",
             with(&|p| p.amount = vec![0x7f, 0xff, 0xff]),
@@ -94,6 +109,44 @@ fn bad_input(id: u32, wrong: u32) -> Vec<(&'static str, Option<Vec<u8>>)> {
     ]
 }
 
+/// Registers a schema of another kind than Avro and gives its id.
+async fn register_json_schema(space: &Space, topic: &str) -> u32 {
+    let url = format!(
+        "{}/subjects/{topic}-json/versions",
+        space.servers.registry_url
+    );
+    let schema =
+        json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}).to_string();
+    let body = json!({"schemaType": "JSON", "schema": schema});
+    let answer = crate::support::http().post(url).json(&body).send().await;
+    let answer: serde_json::Value = answer.expect("an answer").json().await.expect("JSON");
+    let id = answer["id"].as_u64().unwrap_or_else(|| panic!("{answer}"));
+    u32::try_from(id).expect("an id")
+}
+
+/// Two headers, of which one has no value, and how a table keeps them.
+fn headers() -> (OwnedHeaders, Vec<u8>) {
+    let sent = OwnedHeaders::new()
+        .insert(Header {
+            key: "trace",
+            value: Some(SECRET),
+        })
+        .insert(Header::<&str> {
+            key: "empty",
+            value: None,
+        });
+    let mut kept = Vec::new();
+    for part in [Some("trace"), Some(SECRET), Some("empty"), None] {
+        let length = part.map_or(-1, |text| i32::try_from(text.len()).expect("short"));
+        kept.extend(length.to_be_bytes());
+        kept.extend(part.unwrap_or_default().bytes());
+    }
+    (sent, kept)
+}
+
+/// Class, raw value, key, headers, reason.
+type Quarantined = (String, Option<Vec<u8>>, Option<Vec<u8>>, Vec<u8>, String);
+
 #[tokio::test]
 async fn what_cannot_be_read_is_quarantined_with_its_bytes_and_the_partition_goes_on() {
     let space = Space::new("bad").await;
@@ -102,36 +155,39 @@ async fn what_cannot_be_read_is_quarantined_with_its_bytes_and_the_partition_goe
     let bare = json!({"type": "record", "name": "Bare", "namespace": "events.order",
         "fields": [{"name": "n", "type": "int"}]});
     let wrong = probe::register(&space, &topic, &bare).await;
+    let not_avro = register_json_schema(&space, &topic).await;
     let producer = RawProducer::new(&space);
+    let (headers, kept) = headers();
+    let key = Some(SECRET.as_bytes());
     let mut sent = Vec::new();
-    for (class, value) in bad_input(id, wrong) {
-        let place = producer.send(&topic, Some(b"k"), value.as_deref()).await;
+    for (class, value) in bad_input(id, wrong, not_avro) {
+        let place = producer
+            .send_with(&topic, key, value.as_deref(), Some(headers.clone()))
+            .await;
         sent.push((class, value, place));
     }
-    let last = Probe::default();
-    producer
-        .send(&topic, Some(b"k"), Some(&last.framed(id)))
-        .await;
+    let last = secret().framed(id);
+    producer.send(&topic, key, Some(&last)).await;
 
-    let serve = Serve::start(&space);
+    let serve = Serve::start_with(&space, &[("SLUICE_LOG__FILTER", "debug")]);
     space.wait_for_rows(1).await;
     for (class, value, (partition, offset)) in &sent {
-        let found: (String, Option<Vec<u8>>, Option<Vec<u8>>, String) = sqlx::query_as(
-            r#"SELECT class, raw, key, reason FROM event_quarantine WHERE partition = $1 AND "offset" = $2"#,
+        let found: Quarantined = sqlx::query_as(
+            r#"SELECT class, raw, key, headers, reason FROM event_quarantine
+               WHERE partition = $1 AND "offset" = $2"#,
         )
         .bind(partition)
         .bind(offset)
         .fetch_one(&space.pool)
         .await
         .unwrap_or_else(|e| panic!("{class}: {e}"));
-        assert_eq!(&found.0, class, "{}", found.3);
+        assert_eq!(&found.0, class, "{}", found.4);
         assert_eq!(&found.1, value, "{class}: the raw bytes are kept");
-        assert_eq!(
-            found.2.as_deref(),
-            Some(&b"k"[..]),
-            "{class}: the key is kept"
-        );
+        assert_eq!(found.2.as_deref(), key, "{class}: the key is kept");
+        assert_eq!(found.3, kept, "{class}: the headers are kept");
     }
+    let log = serve.log();
+    assert!(!log.contains(SECRET), "event data in the log: {log}");
     let kind: String = sqlx::query_scalar("SELECT type FROM event_log")
         .fetch_one(&space.pool)
         .await

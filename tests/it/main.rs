@@ -15,6 +15,7 @@ mod faults;
 mod fences;
 mod foreign;
 mod fuzz;
+mod migrate;
 mod outages;
 mod place;
 mod pool;

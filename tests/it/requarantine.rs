@@ -1,6 +1,10 @@
 //! `sluice audit requarantine`: what became readable goes into the log as if it always had been.
 
+use serde_json::json;
+
 use crate::audited::{Audited, Order};
+use crate::support::probe::{self, Probe};
+use crate::support::{RawProducer, Serve, Space, eventually};
 
 /// Puts the log's rows of an offset into the quarantine, as the sink does while the registry does
 /// not know their schema yet.
@@ -154,4 +158,66 @@ async fn a_month_without_a_partition_is_made() {
         .await;
     outcome(&world, &["--yes"], 0);
     assert!(world.reconcile().await.proven);
+}
+
+/// Sends records of the schema ids to come, waits until they are in a table, and registers one more
+/// schema; the key of its record, where it is one of those. Others take some meanwhile.
+async fn before_its_schema(space: &Space, round: u32) -> Option<String> {
+    const IDS_TO_COME: u32 = 4;
+    let topic = space.topic("order");
+    let mut schema = probe::schema();
+    schema["name"] = format!("Early{round}").into();
+    let last = probe::register(space, &topic, &schema).await;
+    let key_of = |id: u32| format!("{id} in round {round}");
+    let producer = RawProducer::new(space);
+    for id in last + 1..=last + IDS_TO_COME {
+        let (key, value) = (key_of(id), Probe::default().framed(id));
+        let key = Some(key.as_bytes());
+        producer.send(&topic, key, Some(&value)).await;
+    }
+    eventually("each of them in a table", async || {
+        let recorded = "SELECT (SELECT count(*) FROM event_log)
+                             + (SELECT count(*) FROM event_quarantine)";
+        let now = space.count(recorded).await;
+        (now == i64::from(IDS_TO_COME * round))
+            .then_some(())
+            .ok_or(format!("{now} rows"))
+    })
+    .await;
+    schema["name"] = format!("Late{round}").into();
+    let id = probe::register(space, &topic, &schema).await;
+    (id <= last + IDS_TO_COME).then(|| key_of(id))
+}
+
+/// The class or the event's type of what has this key.
+async fn places_of(space: &Space, key: &str) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT class FROM event_quarantine WHERE key = $1
+         UNION ALL SELECT type FROM event_log WHERE key = $1",
+    )
+    .bind(key.as_bytes())
+    .fetch_all(&space.pool)
+    .await
+    .expect("places")
+}
+
+#[tokio::test]
+async fn a_record_older_than_its_schema_moves_when_the_schema_comes() {
+    let space = Space::new("late_schema").await;
+    let serve = Serve::start(&space);
+    let mut found = None;
+    for round in 1..=5 {
+        if let Some(key) = before_its_schema(&space, round).await {
+            found = Some((key, format!("order.late{round}")));
+            break;
+        }
+    }
+    let (key, kind) = found.expect("an id that was sent before");
+    assert!(serve.stop().success());
+    assert_eq!(places_of(&space, &key).await, ["unknown_schema"]);
+    // The other ids are unknown still.
+    let ran = space.run(&["audit", "requarantine", "--yes", "-o", "json"]);
+    assert_eq!(ran.status.code(), Some(4), "{ran:?}");
+    assert_eq!(places_of(&space, &key).await, [kind]);
+    assert_eq!(space.reconciled()["missing"], json!(0));
 }

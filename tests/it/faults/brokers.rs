@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use tokio::task::block_in_place;
 
 use super::ground::Field;
-use super::seeds;
+use super::rounds::BROKER;
 use crate::support::Serve;
 
 /// The stack's `group.consumer.session.timeout.ms`, and a little more.
@@ -45,7 +45,7 @@ pub async fn paused(field: &Field, _: &Serve, _: &mut StdRng) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_restarted_or_paused_it_loses_nothing() {
-    let seeds = seeds(6);
+    let seeds = BROKER.seeds();
     let field = Field::new("broker", *seeds.start()).await;
     let serve = Serve::start(&field.space);
     serve.ready().await;

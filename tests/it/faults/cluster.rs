@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::task::block_in_place;
 
 use super::facts::audit_group;
-use super::{Load, Traffic, prove, seeds};
+use super::rounds::CLUSTER;
+use super::{Load, Traffic, prove};
 use crate::support::{Serve, Space, eventually, private_stack};
 
 const OFFSETS: &str = "__consumer_offsets";
@@ -91,7 +92,7 @@ async fn the_death_of_a_leader_or_the_coordinator_loses_nothing() {
     let (stack, servers) = private_stack(options).await;
     let space = Space::private(servers, "cluster").await;
     space.apply();
-    let seeds = seeds(6);
+    let seeds = CLUSTER.seeds();
     let load = Load::start(&space, Traffic::seeded(*seeds.start())).await;
     let serve = Serve::start(&space);
     serve.ready().await;

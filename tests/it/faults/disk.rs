@@ -5,12 +5,12 @@
 
 use super::ground::{Field, said, says_again};
 use super::preload::Preloaded;
-use super::seeds;
+use super::rounds::DISK;
 use crate::support::Serve;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_waited_for_and_nothing_is_quarantined_for_it() {
-    let seeds = seeds(4);
+    let seeds = DISK.seeds();
     let field = Field::new("disk", *seeds.start()).await;
     let postgres = Preloaded::new(&field, field.stack.postgres());
     postgres.restart_under("no_space.c", &[]);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::AssertSqlSafe;
 
 use super::checker::{Attempt, Outcome, Violation, check};
-use super::facts::rows;
+use super::facts::{Position, rows};
 use super::{Facts, Load, Traffic, prove};
 use crate::support::{Serve, Space};
 
@@ -131,6 +131,33 @@ async fn a_loss_a_duplicate_a_swap_and_a_reorder_are_found() {
     let ahead = check(&set_back, &attempts);
     assert!(
         !ahead.is_empty() && ahead.iter().all(|v| matches!(v, Violation::Ahead { .. })),
+        "{ahead:?}"
+    );
+
+    let mut fallen = facts.clone();
+    let of_key = |at: &&Position| at.topic.contains("order") && facts.kafka[at].key == "key-3";
+    let last = facts.kafka.keys().rfind(of_key).expect("a record");
+    fallen.kafka.get_mut(last).expect("the same").sequence = 0;
+    let fell = check(&fallen, &attempts);
+    let in_kafka = |v: &Violation| {
+        matches!(
+            v,
+            Violation::Fell {
+                wherein: "kafka",
+                ..
+            }
+        )
+    };
+    assert!(fell.iter().any(in_kafka), "{fell:?}");
+
+    let mut shortened = facts.clone();
+    for offsets in shortened.offsets.values_mut() {
+        offsets.end -= 1;
+    }
+    let ahead = check(&shortened, &attempts);
+    let past_the_end = |v: &Violation| matches!(v, Violation::Ahead { what, .. } if what.contains("ahead of the end"));
+    assert!(
+        !ahead.is_empty() && ahead.iter().all(past_the_end),
         "{ahead:?}"
     );
 }

@@ -7,7 +7,7 @@ use sluice_dev::{Stack, StackOptions};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::proxy::Proxy;
-use super::{Facts, Load, Traffic, prove};
+use super::{Load, Traffic, prove};
 use crate::support::{Serve, Servers, Space, eventually, make_template, private_stack};
 
 struct Ground {
@@ -112,11 +112,10 @@ impl Field {
 
     /// Ends the load, proves the laws and lets the process stop by itself.
     pub async fn proven(self, serve: Serve) -> Proven {
-        let facts = prove(&self.space, &self.load.stop().await).await;
+        prove(&self.space, &self.load.stop().await).await;
         assert!(serve.stop().success());
         Proven {
             space: self.space,
-            facts,
             _turn: self.turn,
         }
     }
@@ -125,7 +124,6 @@ impl Field {
 /// A field without its load; the turn lasts as long.
 pub struct Proven {
     pub space: Space,
-    pub facts: Facts,
     _turn: Turn,
 }
 

@@ -99,11 +99,10 @@ impl Load {
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "5")
-            // So that it soon sends to partitions that are added.
-            .set("topic.metadata.refresh.interval.ms", "1000")
-            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-            // Or it hears of a restarted broker only after five minutes (librdkafka#5301).
+            // So that it soon sends to partitions that are added, and hears of a restarted broker
+            // before five minutes have passed (librdkafka#5301).
             .set("topic.metadata.refresh.interval.ms", "2000")
+            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
             .create()
             .expect("a producer");
         let (order, orders) = watch::channel(Order::Produce);

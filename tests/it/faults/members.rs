@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::facts::read_offsets;
 use super::processes::{SMALL_BATCHES, says};
-use super::{Load, Traffic, prove, seeds};
+use super::rounds::MEMBERS;
+use super::{Load, Traffic, prove};
 use crate::support::{Serve, Space, eventually};
 
 /// Instances that share the space's audit group.
@@ -62,6 +63,44 @@ impl<'a> Fleet<'a> {
         for member in self.members.drain(..) {
             assert!(member.stop().success(), "a member drains");
         }
+    }
+
+    /// SIGTERM to all, and one more, which is killed where it reaches the fault point.
+    pub async fn is_killed_at(&mut self, point: &str) {
+        // Whoever is alone has the partitions with the load.
+        self.stop();
+        let reaches = format!("{point}=3*off->return");
+        let settings = [
+            ("SLUICE_KAFKA__GROUP_PROTOCOL", self.protocol),
+            ("FAILPOINTS", &reaches),
+            SMALL_BATCHES,
+        ];
+        let member = Serve::start_with(self.space, &settings);
+        says(&member, &format!("fault point {point} reached")).await;
+        member.kill();
+    }
+
+    /// Waits until a member's `/readyz` has this text.
+    pub async fn one_reports(&self, text: &str) {
+        eventually(text, async || {
+            let mut said = String::new();
+            for member in &self.members {
+                said.push_str(&member.get("/readyz?verbose").await?.1);
+            }
+            said.contains(text).then_some(()).ok_or(said)
+        })
+        .await;
+    }
+
+    /// Whether every member is ready; else what it says.
+    pub async fn ready(&self) -> Result<(), String> {
+        for member in &self.members {
+            let (status, body) = member.get("/readyz").await?;
+            if status != 200 {
+                return Err(body);
+            }
+        }
+        Ok(())
     }
 
     /// One of them.
@@ -120,7 +159,7 @@ pub async fn running(member: &Serve) -> Result<Vec<(String, i64)>, String> {
 
 async fn members_come_and_go(protocol: &'static str) {
     let space = Space::new(&format!("members_{protocol}")).await;
-    let seeds = seeds(4);
+    let seeds = MEMBERS.seeds();
     let load = Load::start(&space, Traffic::gentle(*seeds.start())).await;
     let mut fleet = Fleet::start(&space, protocol).await;
     for seed in seeds {

@@ -1,4 +1,5 @@
-//! Every fault of this folder's other files, in a seeded random order, on one space.
+//! What befalls the group, its members and its topics, in a seeded random order, on one space.
+//! What befalls the servers is in [`super::mixed_servers`].
 
 use futures::stream::{self, StreamExt};
 use rand::rngs::StdRng;
@@ -9,13 +10,17 @@ use sluice::broker::Admin;
 use super::members::{Fleet, running};
 use super::operators::{self, Replay};
 use super::processes::{claimed_again, epochs};
+use super::rounds::MIXED;
+use super::topics;
 use super::transactions::{ENDS, End, Transactions};
-use super::{Load, Traffic, named, prove, seeds};
+use super::{Attempt, Load, Traffic, named, prove};
 use crate::place::kafka;
-use crate::support::Space;
+use crate::support::{Space, eventually, make_topic_again};
 
 /// Faults of one seed.
-const FAULTS: usize = 3;
+pub const FAULTS: u64 = 3;
+/// Where a crash tells most.
+const POINTS: [&str; 3] = ["before_copy", "before_commit", "after_commit"];
 /// Seeds at the same time, as most of a fault is waiting.
 const AT_ONCE: usize = 3;
 
@@ -23,6 +28,8 @@ const AT_ONCE: usize = 3;
 enum Fault {
     /// SIGKILL to one, and another begins.
     Kill,
+    /// SIGKILL at a fault point, and another begins.
+    KillAt(&'static str),
     /// SIGTERM to one, and another begins.
     Leave,
     Join,
@@ -34,12 +41,18 @@ enum Fault {
     /// An operator's, by Kafka's tool.
     Reset,
     AddPartition,
+    /// A topic is deleted and made again.
+    MakeAgain,
+    /// Retention takes what was not read.
+    Truncate,
 }
 
 fn any_fault(random: &mut StdRng) -> Fault {
     let end = *ENDS.choose(random).expect("an end");
+    let point = *POINTS.choose(random).expect("a point");
     let faults = [
         Fault::Kill,
+        Fault::KillAt(point),
         Fault::Leave,
         Fault::Join,
         Fault::Freeze,
@@ -47,6 +60,8 @@ fn any_fault(random: &mut StdRng) -> Fault {
         Fault::Transaction(end),
         Fault::Reset,
         Fault::AddPartition,
+        Fault::MakeAgain,
+        Fault::Truncate,
     ];
     *faults.choose(random).expect("a fault")
 }
@@ -61,6 +76,10 @@ struct Story<'a> {
     transactions: Transactions<'a>,
     replays: Vec<Replay>,
     partitions: i32,
+    /// What was sent to the last life of the topic that is made again.
+    last_life: Vec<Attempt>,
+    /// To the topic that is truncated.
+    short_lived: Option<Load>,
 }
 
 impl<'a> Story<'a> {
@@ -79,6 +98,8 @@ impl<'a> Story<'a> {
             transactions: Transactions::new(space, "tx").await,
             replays: Vec::new(),
             partitions: 6,
+            last_life: Vec::new(),
+            short_lived: None,
         }
     }
 
@@ -86,6 +107,10 @@ impl<'a> Story<'a> {
         match fault {
             Fault::Kill => {
                 self.fleet.kill(&mut self.random);
+                self.fleet.join().await;
+            }
+            Fault::KillAt(point) => {
+                self.fleet.is_killed_at(point).await;
                 self.fleet.join().await;
             }
             Fault::Leave => {
@@ -108,6 +133,8 @@ impl<'a> Story<'a> {
                 let added = admin.add_partitions(&self.topic, self.partitions).await;
                 added.expect("a partition");
             }
+            Fault::MakeAgain => self.make_again().await,
+            Fault::Truncate => self.truncate().await,
         }
     }
 
@@ -135,9 +162,48 @@ impl<'a> Story<'a> {
         self.fleet.join().await;
     }
 
+    /// A topic of its own, for what Kafka acknowledged in an earlier life is gone with it.
+    async fn make_again(&mut self) {
+        let topic = self.space.topic("product");
+        let traffic = topics::only("product", self.random.random());
+        let load = Load::start(self.space, traffic.clone()).await;
+        load.acknowledges(20).await;
+        load.stop().await;
+        self.fleet.shares_all_partitions().await;
+        make_topic_again(self.space, &topic).await;
+        let load = Load::start(self.space, traffic).await;
+        load.acknowledges(20).await;
+        self.fleet.one_reports("topics adopt").await;
+        topics::adopt(self.space, &topic);
+        self.last_life = load.stop().await;
+    }
+
+    /// A topic of its own, for an operator's resets elsewhere.
+    async fn truncate(&mut self) {
+        let topic = self.space.topic("marketplace");
+        self.fleet.shares_all_partitions().await;
+        self.fleet.stop();
+        if self.short_lived.is_none() {
+            let traffic = topics::only("marketplace", self.random.random());
+            self.short_lived = Some(Load::start(self.space, traffic).await);
+        }
+        topics::retention_takes_unread(self.space, &topic).await;
+        self.fleet.join().await;
+        self.fleet.one_reports("acknowledge-loss").await;
+        eventually("a group that goes on", async || {
+            topics::acknowledge_losses(self.space, &topic).await;
+            self.fleet.ready().await
+        })
+        .await;
+    }
+
     async fn end(mut self) {
         let mut attempts = self.load.stop().await;
         attempts.append(&mut self.transactions.attempts);
+        attempts.append(&mut self.last_life);
+        if let Some(load) = self.short_lived {
+            attempts.append(&mut load.stop().await);
+        }
         prove(self.space, &attempts).await;
         operators::recorded(self.space, &self.replays).await;
         self.fleet.stop();
@@ -162,7 +228,7 @@ async fn sequence(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_faults_in_any_order() {
-    stream::iter(seeds(5))
+    stream::iter(MIXED.seeds())
         .map(sequence)
         .buffer_unordered(AT_ONCE)
         .collect::<()>()

@@ -25,11 +25,11 @@ mod processes;
 mod proxy;
 mod registry;
 mod restored;
+mod rounds;
 mod topics;
 mod transactions;
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
@@ -39,18 +39,7 @@ pub use facts::Facts;
 pub use load::{Load, Traffic};
 
 use crate::api::statistics::WRONG_COUNTS;
-use crate::support::{Space, eventually, soak};
-
-/// Seeds of one kind of fault: three in CI, `soaked` of them in a soak. `SLUICE_TEST_SEED` runs one.
-pub fn seeds(soaked: u64) -> RangeInclusive<u64> {
-    if let Some(seed) = std::env::var("SLUICE_TEST_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-    {
-        return seed..=seed;
-    }
-    1..=if soak() { soaked } else { 3 }
-}
+use crate::support::{Space, eventually};
 
 /// Waits until the audit group has processed everything, then fails where a law is broken, or
 /// where `sluice audit reconcile` does not see what the checker sees.
@@ -91,8 +80,9 @@ pub async fn caught_up(space: &Space) -> Facts {
     Facts::read(space).await
 }
 
-/// Runs a seed's faults; a failure names the seed, and so how to repeat it, and the faults.
+/// Says and runs a seed's faults; a failure names the seed, and so how to repeat it, and the faults.
 pub async fn named(seed: u64, faults: impl fmt::Debug, story: impl Future<Output = ()>) {
+    rounds::tell(&format!("seed {seed}: {faults:?}"));
     if let Err(panic) = AssertUnwindSafe(story).catch_unwind().await {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref().copied());

@@ -7,7 +7,8 @@ use sluice::broker::{Admin, GroupState};
 
 use super::facts::{audit_group, read_offsets};
 use super::processes::{SMALL_BATCHES, progresses};
-use super::{Load, Traffic, prove, seeds};
+use super::rounds::OPERATORS;
+use super::{Load, Traffic, prove};
 use crate::place::kafka as settings_of;
 use crate::support::{Serve, Space, eventually};
 
@@ -120,7 +121,7 @@ async fn operators_reset(protocol: &'static str) {
     let space = Space::new(&format!("operator_{protocol}")).await;
     let topic = space.topic("order");
     let settings = [("SLUICE_KAFKA__GROUP_PROTOCOL", protocol), SMALL_BATCHES];
-    let seeds = seeds(4);
+    let seeds = OPERATORS.seeds();
     let load = Load::start(&space, Traffic::gentle(*seeds.start())).await;
     let mut resets = Vec::new();
     for seed in seeds {

@@ -11,7 +11,8 @@ use sluice::store::event_log;
 use sluice::store::progress::{self, PartitionKey};
 use sqlx::PgPool;
 
-use super::{Load, Traffic, prove, seeds};
+use super::rounds::{KILLED, ZOMBIES};
+use super::{Load, Traffic, prove};
 use crate::support::{Serve, Space, eventually};
 
 /// Small, so that there are many moments between two transactions.
@@ -81,7 +82,7 @@ pub async fn says(serve: &Serve, text: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random_moments() {
     let space = Space::new("killed").await;
-    let seeds = seeds(10);
+    let seeds = KILLED.seeds();
     let load = Load::start(&space, Traffic::seeded(*seeds.start())).await;
     for seed in seeds {
         let mut random = StdRng::seed_from_u64(seed);
@@ -102,7 +103,7 @@ async fn killed_at_random_moments() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zombies_late_transaction_changes_nothing() {
     let space = Space::new("zombie").await;
-    let seeds = seeds(6);
+    let seeds = ZOMBIES.seeds();
     let load = Load::start(&space, Traffic::gentle(*seeds.start())).await;
     for seed in seeds {
         let point = FREEZES_AT[usize::try_from(seed).expect("a seed") % FREEZES_AT.len()];

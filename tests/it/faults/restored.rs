@@ -7,7 +7,7 @@ use tokio::task::block_in_place;
 
 use super::facts::read_offsets;
 use super::ground::{Field, said, says_again};
-use super::seeds;
+use super::rounds::RESTORED;
 use crate::support::probe::{self, Probe};
 use crate::support::{RawProducer, Serve, Space, eventually};
 
@@ -47,56 +47,64 @@ const SCHEMAS_WITHOUT_TEXT: &str = "SELECT count(DISTINCT schema_fingerprint) FR
 /// is true no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_under_a_running_process_it_reads_again_what_is_missing() {
-    let field = Field::new("restored", *seeds(1).start()).await;
+    let field = Field::new("restored", 1).await;
     let serve = Serve::start(&field.space);
+    for round in 1..=RESTORED.rounds() {
+        restored_under(&field, &serve, round).await;
+    }
+    let proven = field.proven(serve).await;
+    let late = u64::try_from(proven.space.count(LATE).await);
+    assert_eq!(late, Ok(RESTORED.rounds()));
+    assert_eq!(proven.space.count(SCHEMAS_WITHOUT_TEXT).await, 0);
+}
+
+async fn restored_under(field: &Field, serve: &Serve, round: u64) {
     field.goes_on().await;
     let topic = field.space.topic("product");
     let mut schema = probe::schema();
     schema["namespace"] = "events.product".into();
+    schema["name"] = format!("Late{round}").into();
     let id = probe::register(&field.space, &topic, &schema).await;
-    back_up(&field);
+    back_up(field);
     field.goes_on().await;
     // The first of its schema, so that its text comes into the database after the backup.
     let value = Probe::default().framed(id);
     let producer = RawProducer::new(&field.space);
     producer.send(&topic, Some(b"late"), Some(&value)).await;
     eventually("the late record", async || {
-        let rows = field.space.count(LATE).await;
-        (rows == 1).then_some(()).ok_or(format!("{rows} rows"))
+        let rows = u64::try_from(field.space.count(LATE).await);
+        (rows == Ok(round)).then_some(()).ok_or(format!("{rows:?}"))
     })
     .await;
     field.goes_on().await;
 
-    let before = said(&serve, "another claim moved this partition");
-    restore(&field);
-    says_again(&serve, "another claim moved this partition", before).await;
+    let before = said(serve, "another claim moved this partition");
+    restore(field);
+    says_again(serve, "another claim moved this partition", before).await;
     field.goes_on().await;
-    let proven = field.proven(serve).await;
-    assert_eq!(proven.space.count(LATE).await, 1);
-    assert_eq!(proven.space.count(SCHEMAS_WITHOUT_TEXT).await, 0);
 }
 
 /// Kafka's commits are ahead and carry our mark: they are no instruction.
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_between_two_runs_progress_wins_over_kafkas_commits() {
-    let field = Field::new("restored", *seeds(1).start()).await;
-    let serve = Serve::start(&field.space);
-    field.goes_on().await;
-    back_up(&field);
-    field.goes_on().await;
-    assert!(serve.stop().success());
-    let rows = field.rows().await.expect("rows");
-    restore(&field);
-    assert!(
-        field.rows().await.expect("rows") < rows,
-        "the backup is older"
-    );
-    assert!(kafka_is_ahead(&field.space).await);
-
-    let serve = Serve::start(&field.space);
-    field.goes_on().await;
-    let proven = field.proven(serve).await;
-    assert!(proven.facts.rows.len() as i64 > rows);
+    let field = Field::new("restored", 1).await;
+    let mut serve = Serve::start(&field.space);
+    for _ in 0..RESTORED.rounds() {
+        field.goes_on().await;
+        back_up(&field);
+        field.goes_on().await;
+        assert!(serve.stop().success());
+        let rows = field.rows().await.expect("rows");
+        restore(&field);
+        assert!(
+            field.rows().await.expect("rows") < rows,
+            "the backup is older"
+        );
+        assert!(kafka_is_ahead(&field.space).await);
+        serve = Serve::start(&field.space);
+        field.goes_on().await;
+    }
+    field.proven(serve).await;
 }
 
 async fn kafka_is_ahead(space: &Space) -> bool {

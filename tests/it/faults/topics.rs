@@ -7,14 +7,16 @@ use sluice::broker::Admin;
 
 use super::facts::{Place, read_offsets};
 use super::processes::{SMALL_BATCHES, progresses};
-use super::{Facts, Load, Traffic, check, prove, seeds};
+use super::rounds::{MADE_AGAIN, PARTITIONS, TRUNCATED};
+use super::{Attempt, Facts, Load, Traffic, check, prove};
 use crate::place::kafka;
 use crate::support::{Serve, Space, eventually, make_topic_again};
 
 /// Kafka's setting, and what it takes to see it act.
 const RETENTION: &str = "retention.ms";
 
-fn only(domain: &'static str, seed: u64) -> Traffic {
+/// To one topic.
+pub fn only(domain: &'static str, seed: u64) -> Traffic {
     Traffic {
         domains: vec![domain],
         ..Traffic::gentle(seed)
@@ -26,7 +28,7 @@ async fn the_first_records_of_added_partitions_arrive() {
     let space = Space::new("partitions").await;
     let topic = space.topic("order");
     let admin = Admin::open(&kafka(&space)).expect("a client");
-    let seeds = seeds(4);
+    let seeds = PARTITIONS.seeds();
     // Enough keys that some go to each partition.
     let traffic = Traffic {
         keys: 200,
@@ -89,7 +91,6 @@ async fn alerts_for(serve: &Serve, topic: &str) {
     );
 }
 
-/// Deletes a topic and makes it again as it was.
 async fn rows_of(space: &Space, topic: &str) -> i64 {
     sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM event_log WHERE topic = $1)
@@ -101,6 +102,29 @@ async fn rows_of(space: &Space, topic: &str) -> i64 {
     .expect("a count")
 }
 
+/// Starts the new history of a topic that was made again.
+pub fn adopt(space: &Space, topic: &str) {
+    let known = ["topics", "adopt", topic];
+    let by = ["--group", "sluice.audit", "--yes"];
+    space.ok(&[known.as_slice(), &by].concat());
+}
+
+/// Makes the topic again, which then stands still alone until it is adopted; the attempts of its
+/// new life.
+async fn another_life(space: &Space, serve: &Serve, topic: &str, seed: u64) -> Vec<Attempt> {
+    let before = rows_of(space, topic).await;
+    make_topic_again(space, topic).await;
+    let load = Load::start(space, only("order", seed)).await;
+    load.acknowledges(50).await;
+    serve.readiness(503, "topics adopt").await;
+    alerts_for(serve, topic).await;
+    progresses(space).await;
+    assert_eq!(rows_of(space, topic).await, before);
+    adopt(space, topic);
+    load.acknowledges(50).await;
+    load.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_made_again_stands_still_alone_until_it_is_adopted() {
     let space = Space::new("made_again").await;
@@ -109,43 +133,28 @@ async fn a_topic_made_again_stands_still_alone_until_it_is_adopted() {
     let others = Load::start(&space, only("user", 1)).await;
     let first = Load::start(&space, only("order", 1)).await;
     first.acknowledges(100).await;
-    let first_life = i64::try_from(first.stop().await.len()).expect("a count");
-    eventually("the first life in the log", async || {
-        let now = rows_of(&space, &topic).await;
-        (now == first_life).then_some(()).ok_or(format!("{now}"))
-    })
-    .await;
-
-    make_topic_again(&space, &topic).await;
-    let second = Load::start(&space, only("order", 2)).await;
-    second.acknowledges(50).await;
-    serve.readiness(503, "topics adopt").await;
-    alerts_for(&serve, &topic).await;
-    progresses(&space).await;
-    assert_eq!(rows_of(&space, &topic).await, first_life);
-
-    let adopt = [
-        "topics",
-        "adopt",
-        &topic,
-        "--group",
-        "sluice.audit",
-        "--yes",
-    ];
-    space.ok(&adopt);
-    second.acknowledges(50).await;
-    let mut attempts = others.stop().await;
-    let of_second = second.stop().await;
-    let second_life = i64::try_from(of_second.len()).expect("a count");
-    attempts.extend(of_second);
+    let mut life = first.stop().await;
+    let mut rows = 0;
+    for seed in MADE_AGAIN.seeds() {
+        rows += i64::try_from(life.len()).expect("a count");
+        eventually("the life before in the log", async || {
+            let now = rows_of(&space, &topic).await;
+            (now == rows).then_some(()).ok_or(format!("{now}"))
+        })
+        .await;
+        serve.ready().await;
+        life = another_life(&space, &serve, &topic, seed).await;
+    }
+    rows += i64::try_from(life.len()).expect("a count");
+    let attempts = [others.stop().await, life].concat();
     prove(&space, &attempts).await;
     serve.ready().await;
-    assert_eq!(rows_of(&space, &topic).await, first_life + second_life);
+    assert_eq!(rows_of(&space, &topic).await, rows);
     assert!(serve.stop().success());
 }
 
 /// Lets retention take whatever the topic holds, until something is gone that was not read.
-async fn retention_takes_unread(space: &Space, topic: &str) {
+pub async fn retention_takes_unread(space: &Space, topic: &str) {
     let admin = Admin::open(&kafka(space)).expect("a client");
     let before = admin.topic_configs(&[topic.to_owned()]).await;
     let before = before.expect("settings")[0][RETENTION].value.clone();
@@ -166,7 +175,7 @@ async fn retention_takes_unread(space: &Space, topic: &str) {
     set(&before.expect("a value")).await;
 }
 
-async fn acknowledge_losses(space: &Space, topic: &str) {
+pub async fn acknowledge_losses(space: &Space, topic: &str) {
     let partitions = read_offsets(space).await.expect("offsets").into_keys();
     for Place(_, partition) in partitions.filter(|place| place.0 == topic) {
         let place = format!("{topic}:{partition}");
@@ -180,28 +189,30 @@ async fn acknowledge_losses(space: &Space, topic: &str) {
 async fn what_retention_took_unread_stands_still_alone_until_it_is_acknowledged() {
     let space = Space::new("retention").await;
     let topic = space.topic("order");
-    let serve = Serve::start_with(&space, &[SMALL_BATCHES]);
+    let mut serve = Serve::start_with(&space, &[SMALL_BATCHES]);
     let others = Load::start(&space, only("user", 1)).await;
     let truncated = Load::start(&space, only("order", 1)).await;
-    truncated.acknowledges(100).await;
-    // A group that has not begun yet begins with what Kafka has, and loses nothing.
-    serve.ready().await;
-    progresses(&space).await;
-    assert!(serve.stop().success());
-    truncated.acknowledges(100).await;
-    retention_takes_unread(&space, &topic).await;
+    for _ in 0..TRUNCATED.rounds() {
+        truncated.acknowledges(100).await;
+        // A group that has not begun yet begins with what Kafka has, and loses nothing.
+        serve.ready().await;
+        progresses(&space).await;
+        assert!(serve.stop().success());
+        truncated.acknowledges(100).await;
+        retention_takes_unread(&space, &topic).await;
 
-    let serve = Serve::start_with(&space, &[SMALL_BATCHES]);
-    serve.readiness(503, "acknowledge-loss").await;
-    alerts_for(&serve, &topic).await;
-    progresses(&space).await;
-    // What retention was about to take when it was set back may be found missing a moment later.
-    eventually("a group that goes on", async || {
-        acknowledge_losses(&space, &topic).await;
-        let (status, body) = serve.get("/readyz").await?;
-        (status == 200).then_some(()).ok_or(body)
-    })
-    .await;
+        serve = Serve::start_with(&space, &[SMALL_BATCHES]);
+        serve.readiness(503, "acknowledge-loss").await;
+        alerts_for(&serve, &topic).await;
+        progresses(&space).await;
+        // What retention was about to take when it was set back may be found missing a moment later.
+        eventually("a group that goes on", async || {
+            acknowledge_losses(&space, &topic).await;
+            let (status, body) = serve.get("/readyz").await?;
+            (status == 200).then_some(()).ok_or(body)
+        })
+        .await;
+    }
     let mut attempts = others.stop().await;
     attempts.extend(truncated.stop().await);
     let facts = prove(&space, &attempts).await;

@@ -13,7 +13,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::facts::{Place, read_offsets};
 use super::load::SEQUENCE;
-use super::{Attempt, Load, Outcome, Traffic, prove, seeds};
+use super::rounds::TRANSACTIONS;
+use super::{Attempt, Load, Outcome, Traffic, prove};
 use crate::support::probe::{self, Probe};
 use crate::support::{Serve, Space, eventually};
 
@@ -217,7 +218,7 @@ fn open(brokers: &str, id: String, records: Vec<(Attempt, Vec<u8>)>, end: End) -
 async fn only_what_was_committed_is_in_the_log_and_nothing_after_it_is_held_up() {
     let space = Space::new("transactions").await;
     let serve = Serve::start(&space);
-    let seeds = seeds(4);
+    let seeds = TRANSACTIONS.seeds();
     let load = Load::start(&space, Traffic::gentle(*seeds.start())).await;
     // All at once, so that the timeouts are waited for together.
     let rounds = seeds.map(async |seed| {

@@ -2,14 +2,14 @@
 //! millions of rows already, over the months before or all in this one. Each round does both, and
 //! takes back what it wrote.
 //!
-//! `cargo dev bench growth [--rows 20000000] [--one-month]`
+//! `cargo dev bench growth [--rows 20000000] [--one-month] [--random-ids]`
 
 mod harness;
 
 use clap::Parser;
 use harness::figures::{Aim, Figures, number};
 use harness::grown::{Spread, grow};
-use harness::mix;
+use harness::mix::{self, Ids};
 use harness::pipeline::{Indexes, drop_log, empty_log, run};
 use harness::support::Space;
 use sqlx::{AssertSqlSafe, Executor, PgPool};
@@ -25,9 +25,32 @@ struct Args {
     /// All of them in this month's partition, not in the months before
     #[arg(long)]
     one_month: bool,
+    /// Events whose ids are random, not of version 7
+    #[arg(long)]
+    random_ids: bool,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+impl Args {
+    fn ids(&self) -> Ids {
+        if self.random_ids {
+            Ids::Random
+        } else {
+            Ids::OfTime
+        }
+    }
+
+    /// The name of what is measured.
+    fn name(&self) -> &'static str {
+        match (self.one_month, self.random_ids) {
+            (false, false) => "growth",
+            (true, false) => "growth_in_one_month",
+            (false, true) => "growth_of_random_ids",
+            (true, true) => "growth_in_one_month_of_random_ids",
+        }
+    }
 }
 
 #[tokio::main]
@@ -36,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
     let records = i64::try_from(args.events)?;
     let mut grown = grown(&args).await?;
     let space = Space::new("growth").await;
-    mix::fill(&space, args.events).await?;
+    mix::fill_with(&space, args.events, args.ids()).await?;
     grown.namespace.clone_from(&space.namespace);
     let (mut empty, mut full, mut slower) = (Vec::new(), Vec::new(), Vec::new());
     // Side by side, so that whatever else changes with time changes both.
@@ -56,11 +79,7 @@ async fn main() -> anyhow::Result<()> {
         slower.push(100.0 * (1.0 - into_full / into_empty));
     }
     drop_log(grown).await?;
-    let mut figures = Figures::new(if args.one_month {
-        "growth_in_one_month"
-    } else {
-        "growth"
-    });
+    let mut figures = Figures::new(args.name());
     figures.add("rows_per_second_empty", &empty, "rows/s", None);
     figures.add("rows_per_second_grown", &full, "rows/s", None);
     figures.add("slower_percent", &slower, "%", Some(Aim::Under(20.0)));
@@ -70,7 +89,7 @@ async fn main() -> anyhow::Result<()> {
 /// A log of so many rows, made out of one that the pipeline wrote.
 async fn grown(args: &Args) -> anyhow::Result<Space> {
     let space = Space::new("grown").await;
-    mix::fill(&space, args.events).await?;
+    mix::fill_with(&space, args.events, args.ids()).await?;
     let records = i64::try_from(args.events)?;
     rate(&space, records).await?;
     let spread = if args.one_month {
@@ -78,7 +97,7 @@ async fn grown(args: &Args) -> anyhow::Result<Space> {
     } else {
         Spread::Months
     };
-    grow(&space.pool, args.rows, records, spread).await?;
+    grow(&space.pool, args.rows, records, spread, args.ids()).await?;
     sqlx::query("TRUNCATE consumer_progress")
         .execute(&space.pool)
         .await?;

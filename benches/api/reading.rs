@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::harness::figures::{Aim, Figures, number};
 use super::harness::grown::{Spread, grow};
-use super::harness::support::{Space, http};
-use super::harness::{mix, pipeline};
+use super::harness::mix::{self, Ids};
+use super::harness::pipeline;
+use super::harness::support::{Serve, Space, http};
 use super::{Args, NO_LIMITS, at, key};
 
 /// Readers at the same time.
@@ -110,7 +111,7 @@ fn questions() -> Vec<Question> {
 
 pub async fn reading(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     const EVENTS: usize = 500_000;
-    let space = Space::new("history").await;
+    let mut space = Space::new("history").await;
     mix::fill(&space, EVENTS).await?;
     let (_, serve) = pipeline::run(&space, i64::try_from(EVENTS)?, &NO_LIMITS).await?;
     grow(
@@ -118,6 +119,7 @@ pub async fn reading(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
         args.rows,
         i64::try_from(EVENTS)?,
         Spread::Companies,
+        Ids::OfTime,
     )
     .await?;
     let key = key(&space, "events:read:any");
@@ -150,6 +152,38 @@ pub async fn reading(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
     let aim = Aim::Under(20.0);
     figures.add("history_p99_ms", &[history], "ms", Some(aim));
     figures.add("stats_p99_ms", &[stats], "ms", Some(aim));
+    anyhow::ensure!(serve.stop().success(), "sluice serve");
+    show_plans(&mut space, &key, &tenants).await
+}
+
+/// Has Postgres explain what each kind of question makes it do. It tells the client, whose log it
+/// then is in.
+async fn show_plans(space: &mut Space, key: &str, tenants: &Arc<Tenants>) -> anyhow::Result<()> {
+    let settings = [
+        "session_preload_libraries=auto_explain",
+        "auto_explain.log_min_duration=0",
+        "auto_explain.log_level=notice",
+        "auto_explain.log_analyze=on",
+        "auto_explain.log_buffers=on",
+    ];
+    let options = settings.map(|setting| format!("-c {setting}")).join(" ");
+    let mut url: url::Url = space.database_url.parse()?;
+    url.query_pairs_mut().append_pair("options", &options);
+    space.database_url = url.into();
+    let serve = Serve::start_as(space, &["--roles", "api"], &NO_LIMITS);
+    serve.ready().await;
+    for question in questions() {
+        let before = serve.log().lines().count();
+        let question = Arc::new(question);
+        ask(&serve.url, key, &question, tenants, READERS).await?;
+        let log = serve.log();
+        let plan = log.lines().skip(before).find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let told = line["message"].as_str()?;
+            (told.contains("Query Text") && told.contains("FROM event_")).then(|| told.to_owned())
+        });
+        println!("\n{}: {}", question.name, plan.unwrap_or_default());
+    }
     anyhow::ensure!(serve.stop().success(), "sluice serve");
     Ok(())
 }

@@ -4,6 +4,7 @@ use sluice::store::event_log::{self, Month};
 use sqlx::{AssertSqlSafe, Executor, PgPool};
 
 use super::figures::number;
+use super::mix::Ids;
 use super::pipeline::settle;
 
 /// The mix tells eighteen months.
@@ -25,7 +26,13 @@ pub enum Spread {
 /// Copies the log's rows to other topic ids until there are `rows`; `events` are there already. The
 /// newest events are the last. Indexes and counts are made again at the end, which takes a fraction
 /// of the time.
-pub async fn grow(pool: &PgPool, rows: i64, events: i64, spread: Spread) -> anyhow::Result<()> {
+pub async fn grow(
+    pool: &PgPool,
+    rows: i64,
+    events: i64,
+    spread: Spread,
+    ids: Ids,
+) -> anyhow::Result<()> {
     let indexes: Vec<(String, String)> = sqlx::query_as(
         "SELECT indexname, replace(indexdef, ' ON ONLY ', ' ON ') FROM pg_indexes
          WHERE tablename = 'event_log' AND indexname <> 'event_log_pkey'",
@@ -70,7 +77,9 @@ pub async fn grow(pool: &PgPool, rows: i64, events: i64, spread: Spread) -> anyh
             r#"INSERT INTO event_log (topic_id, partition, "offset", appended_at, topic, id, type, user_id,
                    company_id, "timestamp", data, metadata, key, headers, schema_id, schema_fingerprint, raw, record_hash)
                SELECT md5(topic_id::text || $1::text)::uuid, partition, "offset",
-                   appended_at - make_interval(months => $4), topic, gen_random_uuid(),
+                   appended_at - make_interval(months => $4), topic,
+                   CASE WHEN $6 THEN gen_random_uuid()
+                        ELSE uuidv7("timestamp" - make_interval(days => $3) - now()) END,
                    type, user_id, company_id || $5, "timestamp" - make_interval(days => $3), data, metadata, key, headers, schema_id,
                    schema_fingerprint, raw, record_hash
                FROM event_log LIMIT $2"#,
@@ -80,6 +89,7 @@ pub async fn grow(pool: &PgPool, rows: i64, events: i64, spread: Spread) -> anyh
         .bind(i32::try_from(days)?)
         .bind(i32::try_from(months)?)
         .bind(suffix)
+        .bind(ids == Ids::Random)
         .execute(pool)
         .await?;
     }

@@ -81,8 +81,26 @@ pub async fn publish(
 
 /// Fills the space's topics with the mix.
 pub async fn fill(space: &Space, count: usize) -> anyhow::Result<()> {
+    fill_with(space, count, Ids::OfTime).await
+}
+
+/// What ids the events have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// UUIDs of version 7 at the event's time.
+    OfTime,
+    /// UUIDs of version 4.
+    Random,
+}
+
+/// Fills the space's topics with the mix, with ids of this kind.
+pub async fn fill_with(space: &Space, count: usize, ids: Ids) -> anyhow::Result<()> {
     let publisher = Publisher::connect(&super::config(space)).await?;
-    let took = publish(&publisher, events(count)).await?;
+    let events = events(count).map(|event| match ids {
+        Ids::OfTime => event,
+        Ids::Random => event.id(uuid::Uuid::new_v4()),
+    });
+    let took = publish(&publisher, events).await?;
     println!(
         "filled {count} events of the mix in {:.1} s",
         took.as_secs_f64()

@@ -35,20 +35,27 @@ impl Client {
     /// Connects, with an `Authorization` where there is a bearer.
     pub async fn connect(serve: &Serve, path: &str, bearer: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        Self::connect_on(socket, serve, path, bearer).await
+        let connected = Self::connect_on(socket, serve, path, bearer).await;
+        connected.expect("a WebSocket")
     }
 
     /// One whose system takes little before it is read.
     pub async fn connect_slow(serve: &Serve, path: &str, bearer: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(8 * 1024).expect("a size");
-        Self::connect_on(socket, serve, path, bearer).await
+        let connected = Self::connect_on(socket, serve, path, bearer).await;
+        connected.expect("a WebSocket")
     }
 
-    async fn connect_on(socket: TcpSocket, serve: &Serve, path: &str, bearer: &str) -> Self {
+    async fn connect_on(
+        socket: TcpSocket,
+        serve: &Serve,
+        path: &str,
+        bearer: &str,
+    ) -> Result<Self, String> {
         let address = serve.url.trim_start_matches("http://");
         let to: SocketAddr = address.parse().expect("an address");
-        let stream = socket.connect(to).await.expect("a connection");
+        let stream = socket.connect(to).await.map_err(|e| e.to_string())?;
         let mut request = format!("ws://{address}{path}")
             .into_client_request()
             .expect("a request");
@@ -56,15 +63,20 @@ impl Client {
             let value = format!("Bearer {bearer}").parse().expect("a header");
             request.headers_mut().insert("authorization", value);
         }
-        let (socket, _) = client_async(request, stream).await.expect("a WebSocket");
-        Self(socket)
+        let connected = client_async(request, stream).await;
+        let (socket, _) = connected.map_err(|error| error.to_string())?;
+        Ok(Self(socket))
     }
 
     /// The next message; `cursor` messages are left out.
     pub async fn next(&mut self) -> Got {
+        // Pings and cursors do not count.
+        timeout(SOON, self.any()).await.expect("a message soon")
+    }
+
+    async fn any(&mut self) -> Got {
         loop {
-            let frame = timeout(SOON, self.0.next()).await.expect("a message soon");
-            match frame {
+            match self.0.next().await {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).expect("JSON");
                     if message["type"] != "cursor" {
@@ -213,12 +225,8 @@ fn parsed(block: &str) -> Option<ServerSent> {
 /// Waits until a WebSocket is to be had.
 pub async fn connected(serve: &Serve, path: &str, bearer: &str) -> Client {
     eventually("room for a WebSocket", async || {
-        serve.get("/livez").await?;
-        let asked = refused(serve, path, bearer, &[]).await;
-        (asked.status == 101)
-            .then_some(())
-            .ok_or(format!("{asked:?}"))
+        let socket = TcpSocket::new_v4().expect("a socket");
+        Client::connect_on(socket, serve, path, bearer).await
     })
-    .await;
-    Client::connect(serve, path, bearer).await
+    .await
 }

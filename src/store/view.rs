@@ -46,13 +46,16 @@ impl View {
             Self::Member { company, user } => ("member", company.as_str(), user.as_str()),
         };
         let mut tx = pool.begin().await?;
-        // One statement, so that it costs one round trip; `role` is a setting like the others.
+        // One statement, so that it costs one round trip; `role` is a setting like the others. To
+        // start workers, or to compile, takes longer than what is asked here.
         sqlx::query(
             "SELECT set_config('transaction_read_only', 'on', true),
                     set_config('statement_timeout', $1, true),
                     set_config('sluice.view', $2, true),
                     set_config('sluice.company', $3, true),
                     set_config('sluice.user', $4, true),
+                    set_config('max_parallel_workers_per_gather', '0', true),
+                    set_config('jit', 'off', true),
                     set_config('role', 'sluice_reader', true)",
         )
         .bind(timeout_millis.to_string())

@@ -9,6 +9,7 @@ mod audit;
 mod audited;
 mod avro;
 mod broker;
+mod deliver;
 mod events;
 mod faults;
 mod fences;

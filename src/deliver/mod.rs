@@ -10,6 +10,9 @@
 //! receiver answered, as far as a delivery cares. What can fail: the URL or one of its addresses
 //! is refused, the name is not known, no connection, no TLS, no answer in time, or a broken one;
 //! each is a case of [`SendError`], with its class beside it.
+//!
+//! A delivery carries the signature headers of [`signature_headers`]; [`verify`] says why one does
+//! not match. Signing secrets lie encrypted by the [`Keyring`].
 
 mod address;
 mod answer;
@@ -18,7 +21,11 @@ mod error;
 mod headers;
 mod refusal;
 mod resolve;
+mod seal;
+mod secret;
+mod sign;
 mod target;
+mod verify;
 
 pub use answer::{Answer, MAX_ANSWER, MAX_RETRY_AFTER, Verdict};
 pub use bytes::Bytes;
@@ -27,4 +34,8 @@ pub use error::SendError;
 pub use headers::{HeaderError, extra_headers};
 pub use refusal::Refusal;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use seal::{Keyring, SealError, Sealed};
+pub use secret::{Secret, SecretError};
+pub use sign::{Message, SignError, signature_headers};
 pub use target::Target;
+pub use verify::{Mismatch, Received, TOLERANCE, verify};

@@ -8,13 +8,14 @@
 //!
 //! The modules are the rooms of one house, and data walks through them; imports point down
 //! this list only: `cli`, `app`, `http`, `consumers`, `stream`, `produce`, `broker`, `store`,
-//! `schema`, `observe`, `config`, `event`. Embedders want [`produce::Publisher`].
+//! `deliver`, `schema`, `observe`, `config`, `event`. Embedders want [`produce::Publisher`].
 
 pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod consumers;
+pub mod deliver;
 pub mod event;
 pub mod failure;
 pub mod http;

@@ -74,6 +74,14 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "connections_per_company": config.live.connections_per_company,
             "connections": config.live.connections,
         },
+        "webhooks": {
+            "allow_http": config.webhooks.allow_http,
+            "ports": config.webhooks.ports,
+            "allowed_networks": config.webhooks.allowed_networks,
+            "timeout_millis": config.webhooks.timeout_millis,
+            "name_servers": config.webhooks.name_servers,
+            "encryption_keys": hidden(!config.webhooks.encryption_keys.is_empty()),
+        },
         "log": { "format": config.log.format, "filter": config.log.filter },
     });
     let mut rows = Vec::new();

@@ -66,13 +66,18 @@ fn describe(error: figment::Error) -> ConfigError {
         .map_or_else(|| "the settings".to_owned(), |m| m.name.to_string());
     let prefix = error.path.join(".");
     if let figment::error::Kind::UnknownField(field, known) = &error.kind {
-        let key = join(&prefix, field);
+        // The path of an unknown field may or may not already end in the field.
+        let parent = match error.path.split_last() {
+            Some((last, before)) if last == field => before.join("."),
+            _ => prefix,
+        };
+        let key = join(&parent, field);
         let nearest = known
             .iter()
             .map(|name| (strsim::osa_distance(field, name), name))
             .filter(|(distance, name)| *distance <= 3.max(name.len() / 3))
             .min()
-            .map(|(_, name)| join(&prefix, name));
+            .map(|(_, name)| join(&parent, name));
         return ConfigError::UnknownKey {
             key,
             source_name,
@@ -87,12 +92,10 @@ fn describe(error: figment::Error) -> ConfigError {
     ConfigError::Invalid(format!("{at}{} (in {source_name})", error.kind))
 }
 
-fn join(prefix: &str, field: &str) -> String {
-    // The path of an unknown field may or may not already end in the field.
-    match prefix {
+fn join(parent: &str, field: &str) -> String {
+    match parent {
         "" => field.to_owned(),
-        _ if prefix.rsplit('.').next() == Some(field) => prefix.to_owned(),
-        _ => format!("{prefix}.{field}"),
+        _ => format!("{parent}.{field}"),
     }
 }
 
@@ -118,10 +121,11 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(fault) = config.auth.fault() {
         return invalid(fault);
     }
-    if let Some(fault) = config.http.fault().or_else(|| config.live.fault()) {
+    let (audit, live, webhooks) = (&config.audit, &config.live, &config.webhooks);
+    let fault = config.http.fault().or_else(|| live.fault());
+    if let Some(fault) = fault.or_else(|| webhooks.fault()) {
         return Err(ConfigError::Invalid(fault));
     }
-    let (audit, live) = (&config.audit, &config.live);
     for (key, value, low, high) in [
         ("audit.batch_records", audit.batch_records, 1, 100_000),
         ("audit.batch_bytes", audit.batch_bytes, 1_024, 256 << 20),
@@ -140,6 +144,12 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
             100_000,
         ),
         (
+            "webhooks.timeout_millis",
+            webhooks.timeout_millis as usize,
+            100,
+            120_000,
+        ),
+        (
             "database.max_connections",
             config.database.max_connections as usize,
             4,
@@ -153,4 +163,30 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use figment::providers::Serialized;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_suggests_the_nearest() {
+        let message = |settings: Figment| {
+            let read = settings.extract::<Config>();
+            describe(read.expect_err("an unknown key")).to_string()
+        };
+        let file = |text| message(Figment::from(Toml::string(text)));
+        let set = |key| message(Figment::from(Serialized::default(key, 1)));
+        for found in [file("[webhooks]\nport = 1"), set("webhooks.port")] {
+            assert!(
+                found.starts_with("unknown setting 'webhooks.port' in"),
+                "{found}"
+            );
+            assert!(found.ends_with("did you mean 'webhooks.ports'?"), "{found}");
+        }
+        let found = file("webhook = 1");
+        assert!(found.ends_with("did you mean 'webhooks'?"), "{found}");
+    }
 }

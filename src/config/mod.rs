@@ -5,11 +5,13 @@ mod auth;
 mod live;
 mod load;
 mod retention;
+mod webhooks;
 
 pub use auth::{Auth, JwtAlgorithm};
 pub use live::{Live, LiveRoute, LiveTo};
 pub use load::{ConfigError, load};
 pub use retention::Retention;
+pub use webhooks::Webhooks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ pub struct Config {
     pub audit: Audit,
     /// Live push.
     pub live: Live,
+    /// Deliveries to the addresses of tenants.
+    pub webhooks: Webhooks,
     /// Logging.
     pub log: Log,
 }

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A crate and the rooms that may name it.
-const ONLY_IN: [(&str, &[&str]); 9] = [
+const ONLY_IN: [(&str, &[&str]); 11] = [
     ("rdkafka", &["broker"]),
     ("rdkafka_sys", &["broker"]),
     ("sqlx", &["store"]),
     ("axum", &["http"]),
     ("apache_avro", &["schema"]),
     ("reqwest", &["schema", "http", "deliver"]),
+    ("hickory_resolver", &["deliver"]),
+    ("chacha20poly1305", &["deliver"]),
     ("anyhow", &["cli", "main.rs"]),
     ("prometheus", &["observe"]),
     ("tracing_subscriber", &["observe"]),

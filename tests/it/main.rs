@@ -10,6 +10,7 @@ mod audit;
 mod audited;
 mod avro;
 mod broker;
+mod deliver;
 mod events;
 mod faults;
 mod fences;

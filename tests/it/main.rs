@@ -9,6 +9,7 @@ mod audit;
 mod audited;
 mod avro;
 mod broker;
+mod effect;
 mod events;
 mod faults;
 mod fences;

@@ -3,9 +3,11 @@
 //! In: the settings and a list of roles. Out: a process that serves until SIGTERM or Ctrl-C. It
 //! starts whatever is away, and waits for it; only a wrong setting or a port in use ends it.
 
+mod handler;
 mod roles;
 mod upkeep;
 
+pub use handler::run_handler;
 pub use roles::Role;
 
 use std::sync::Arc;
@@ -109,6 +111,15 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
     asked_to_stop.await;
     tracing::info!("stopping");
     stop.cancel();
+    drain(tasks, http_stop, server).await
+}
+
+/// Waits for everything in flight, then ends the server.
+async fn drain(
+    tasks: TaskTracker,
+    http_stop: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+) -> Result<(), ServeError> {
     tasks.close();
     let drained = tokio::time::timeout(DRAIN, tasks.wait()).await;
     // Probes are answered to the end, so that a drain can be watched.

@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod consumer;
 mod describe;
+mod effect_topics;
 mod event;
 mod follower;
 mod offsets;
@@ -19,6 +20,7 @@ pub use describe::{
     GroupInfo, GroupMember, GroupProtocol, GroupState, PartitionInfo, TopicInfo, topic_id_text,
     topic_ids,
 };
+pub use effect_topics::{dead_letters, retry_topics};
 pub use event::TopicNames;
 pub use follower::LogFollower;
 pub use offsets::{Committed, GroupOffset, Offsets, Watermarks};

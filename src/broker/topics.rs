@@ -26,22 +26,35 @@ const MAX_PARTITIONS: i32 = 10_000;
 #[error("topics file: {0}")]
 pub struct DeclarationError(String);
 
+impl DeclarationError {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
 /// The topics that should be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Declared(Vec<NewTopic>);
+pub struct Declared {
+    topics: Vec<NewTopic>,
+    /// Of what the retry topics of every effect group are made.
+    pub(super) retry: Option<TopicGroup>,
+    /// Of what its dead letters are.
+    pub(super) dead_letters: Option<TopicGroup>,
+}
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TopicGroup {
-    partitions: i32,
+pub(super) struct TopicGroup {
+    pub partitions: i32,
     #[serde(default = "default_replication")]
-    replication: i32,
+    pub replication: i32,
     #[serde(default)]
-    config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, String>,
+    #[serde(default)]
     topics: BTreeMap<String, Overrides>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Overrides {
     partitions: Option<i32>,
@@ -68,10 +81,14 @@ impl Declared {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(text: &str, kafka: &Kafka) -> Result<Self, DeclarationError> {
-        let groups: BTreeMap<String, TopicGroup> =
+        let mut groups: BTreeMap<String, TopicGroup> =
             toml::from_str(text).map_err(|error| DeclarationError(error.to_string()))?;
+        let (retry, dead_letters) = (groups.remove("retry"), groups.remove("dead-letters"));
         let mut topics = Vec::new();
-        for group in groups.into_values() {
+        for (section, group) in groups {
+            if group.topics.is_empty() {
+                return Err(DeclarationError(format!("[{section}]: names no topics")));
+            }
             for (name, own) in group.topics {
                 let mut config = group.config.clone();
                 config.extend(own.config);
@@ -83,14 +100,25 @@ impl Declared {
                 });
             }
         }
-        check(&topics)?;
-        topics.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self(topics))
+        let declared = Self {
+            topics: Vec::new(),
+            retry,
+            dead_letters,
+        };
+        declared.with(topics)
     }
 
     /// The topics, by name.
     pub fn topics(&self) -> &[NewTopic] {
-        &self.0
+        &self.topics
+    }
+
+    /// The same with further topics.
+    pub(super) fn with(mut self, more: Vec<NewTopic>) -> Result<Self, DeclarationError> {
+        self.topics.extend(more);
+        check(&self.topics)?;
+        self.topics.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(self)
     }
 }
 

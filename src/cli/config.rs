@@ -69,6 +69,14 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "retention": config.audit.retention.to_string(),
             "security_types": config.audit.security_types.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
+        "effects": {
+            "retry_tiers": config.effects.retry_tiers,
+            "groups": config.effects.groups,
+            "in_flight": config.effects.in_flight,
+            "in_flight_per_target": config.effects.in_flight_per_target,
+            "patience_millis": config.effects.patience_millis,
+            "expire_hours": config.effects.expire_hours,
+        },
         "live": {
             "routes": config.live.routes,
             "connections_per_company": config.live.connections_per_company,

@@ -10,7 +10,7 @@ use super::act::noted;
 use super::confirm::confirm;
 use super::{Context, Exit, print_listing, settle};
 use crate::broker::{Admin, Change, Declared, Offsets, TopicInfo, plan, topic_id_text};
-use crate::config::Kafka;
+use crate::config::Config;
 use crate::store;
 
 /// Topics: make and mend them as declared, list them, settle a loss.
@@ -61,15 +61,17 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 impl FileArgs {
-    fn read(&self, kafka: &Kafka) -> anyhow::Result<Declared> {
-        Ok(match &self.file {
+    fn read(&self, config: &Config) -> anyhow::Result<Declared> {
+        let kafka = &config.kafka;
+        let declared = match &self.file {
             None => Declared::built_in(kafka)?,
             Some(path) => {
                 let text =
                     std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
                 Declared::parse(&text, kafka)?
             }
-        })
+        };
+        Ok(declared.with_effect_groups(kafka, &config.effects)?)
     }
 }
 
@@ -106,7 +108,7 @@ fn change_row(change: &Change) -> ChangeRow<'_> {
 
 async fn apply(args: ApplyArgs, context: &Context) -> anyhow::Result<Exit> {
     let kafka = &context.config.kafka;
-    let declared = args.file.read(kafka)?;
+    let declared = args.file.read(&context.config)?;
     let admin = Admin::open(kafka)?;
     let changes = plan(&declared, &admin.find(&declared).await?);
     show(&changes, context)?;
@@ -200,7 +202,7 @@ struct TopicRow {
 
 async fn list(args: FileArgs, context: &Context) -> anyhow::Result<Exit> {
     let kafka = &context.config.kafka;
-    let declared = args.read(kafka)?;
+    let declared = args.read(&context.config)?;
     let admin = Admin::open(kafka)?;
     let offsets = Offsets::open(kafka, &kafka.name("sluice.topics"))?;
     let names = admin.list_topics(&kafka.namespace).await?;

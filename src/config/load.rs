@@ -121,11 +121,17 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(fault) = config.auth.fault() {
         return invalid(fault);
     }
-    let (audit, live, webhooks) = (&config.audit, &config.live, &config.webhooks);
-    let fault = config.http.fault().or_else(|| live.fault());
-    if let Some(fault) = fault.or_else(|| webhooks.fault()) {
+    let faults = [
+        config.http.fault(),
+        config.live.fault(),
+        config.webhooks.fault(),
+        config.effects.fault(),
+    ];
+    if let Some(fault) = faults.into_iter().flatten().next() {
         return Err(ConfigError::Invalid(fault));
     }
+    let (audit, live) = (&config.audit, &config.live);
+    let (webhooks, effects) = (&config.webhooks, &config.effects);
     for (key, value, low, high) in [
         ("audit.batch_records", audit.batch_records, 1, 100_000),
         ("audit.batch_bytes", audit.batch_bytes, 1_024, 256 << 20),
@@ -136,6 +142,25 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
             10_000,
         ),
         ("audit.writers", audit.writers, 1, 32),
+        ("effects.in_flight", effects.in_flight, 16, 100_000),
+        (
+            "effects.in_flight_per_target",
+            effects.in_flight_per_target,
+            1,
+            10_000,
+        ),
+        (
+            "effects.patience_millis",
+            effects.patience_millis as usize,
+            10,
+            2_000,
+        ),
+        (
+            "effects.expire_hours",
+            effects.expire_hours as usize,
+            1,
+            8_760,
+        ),
         ("live.connections", live.connections, 1, 100_000),
         (
             "live.connections_per_company",

@@ -2,12 +2,14 @@
 //! validated whole before anything binds or connects.
 
 mod auth;
+mod effects;
 mod live;
 mod load;
 mod retention;
 mod webhooks;
 
 pub use auth::{Auth, JwtAlgorithm};
+pub use effects::{Effects, Tier};
 pub use live::{Live, LiveRoute, LiveTo};
 pub use load::{ConfigError, load};
 pub use retention::Retention;
@@ -39,6 +41,8 @@ pub struct Config {
     pub auth: Auth,
     /// The audit group.
     pub audit: Audit,
+    /// Groups whose effect lies outside.
+    pub effects: Effects,
     /// Live push.
     pub live: Live,
     /// Deliveries to the addresses of tenants.

@@ -7,6 +7,7 @@ mod compile;
 mod decimal;
 mod decode;
 mod defaults;
+pub mod derive;
 mod encode;
 mod envelope;
 mod example;

@@ -7,6 +7,7 @@
 pub mod api_keys;
 pub mod archived;
 pub mod archiving;
+pub mod deliveries;
 mod error;
 pub mod event_log;
 pub mod event_schemas;

@@ -176,6 +176,67 @@ pub async fn advance(
         .collect())
 }
 
+/// How far an effect group has come in a partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Raise<'a> {
+    /// Which partition.
+    pub key: &'a PartitionKey,
+    /// The claim.
+    pub epoch: i64,
+    /// Everything below is done.
+    pub next: i64,
+    /// Everything below that has a target has its row.
+    pub high: i64,
+}
+
+/// Raises progress, which never falls in an effect group. Returns the indices of those whose claim
+/// is over: whoever wrote under it must roll back.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn raise(tx: &mut PgConnection, raises: &[Raise<'_>]) -> Result<Vec<usize>, StoreError> {
+    let column = |f: fn(&Raise<'_>) -> i64| raises.iter().map(f).collect::<Vec<i64>>();
+    let groups: Vec<String> = raises.iter().map(|r| r.key.group.clone()).collect();
+    let topics: Vec<String> = raises.iter().map(|r| r.key.topic.clone()).collect();
+    let topic_ids: Vec<Uuid> = raises.iter().map(|r| r.key.topic_id).collect();
+    let partitions: Vec<i32> = raises.iter().map(|r| r.key.partition).collect();
+    // Locked in one order: two tasks of a group raise overlapping sets.
+    let raised = sqlx::query!(
+        r#"WITH held AS MATERIALIZED (
+               SELECT p."group", p.topic, p.topic_id, p.partition, b.next, b.high
+               FROM consumer_progress p
+               JOIN unnest($1::text[], $2::text[], $3::uuid[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[])
+                    AS b(grp, topic, topic_id, partition, epoch, next, high)
+                 ON p."group" = b.grp AND p.topic = b.topic AND p.topic_id = b.topic_id
+                    AND p.partition = b.partition AND p.epoch = b.epoch
+               ORDER BY p.topic_id, p.partition FOR UPDATE OF p)
+           UPDATE consumer_progress p
+           SET next_offset = greatest(p.next_offset, held.next),
+               high_offset = greatest(p.high_offset, held.high, held.next), updated_at = clock_timestamp()
+           FROM held
+           WHERE p."group" = held."group" AND p.topic = held.topic AND p.topic_id = held.topic_id
+             AND p.partition = held.partition
+           RETURNING p.topic_id, p.partition"#,
+        &groups,
+        &topics,
+        &topic_ids,
+        &partitions,
+        &column(|r| r.epoch),
+        &column(|r| r.next),
+        &column(|r| r.high),
+    )
+    .fetch_all(tx)
+    .await?;
+    let is_there = |key: &PartitionKey| {
+        raised
+            .iter()
+            .any(|row| row.topic_id == key.topic_id && row.partition == key.partition)
+    };
+    Ok((0..raises.len())
+        .filter(|&i| !is_there(raises[i].key))
+        .collect())
+}
+
 /// Where a partition stands now; `None` where it was never claimed.
 ///
 /// # Errors
@@ -242,9 +303,22 @@ impl ResetKind {
     }
 }
 
-/// Records an operator's reset and, but for a refused skip, moves the partition there; all under
-/// the claim's epoch. A skip that is honoured leaves its range in `operator_skips`. Returns
-/// `false` where the claim is no longer ours.
+/// An operator's reset as it is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Reset<'a> {
+    /// What it does.
+    pub kind: ResetKind,
+    /// The offset that was asked for.
+    pub to: i64,
+    /// Where progress stands from now on.
+    pub next_offset: i64,
+    /// The text beside the committed offset.
+    pub metadata: &'a str,
+}
+
+/// Records an operator's reset and moves the partition's progress; all under the claim's epoch. A
+/// skip that is honoured leaves its range in `operator_skips`. Returns `false` where the claim is
+/// no longer ours.
 ///
 /// # Errors
 /// Where Postgres is away.
@@ -252,16 +326,15 @@ pub async fn reset(
     pool: &PgPool,
     key: &PartitionKey,
     progress: Progress,
-    kind: ResetKind,
-    to: i64,
-    metadata: &str,
+    reset: &Reset<'_>,
 ) -> Result<bool, StoreError> {
     let mut tx = pool.begin().await?;
-    let next = if kind == ResetKind::SkipRefused {
-        progress.next_offset
-    } else {
-        to
-    };
+    let Reset {
+        kind,
+        to,
+        next_offset: next,
+        metadata,
+    } = *reset;
     let moved = sqlx::query!(
         r#"UPDATE consumer_progress
            SET next_offset = $6, high_offset = greatest(high_offset, $6), updated_at = clock_timestamp()
@@ -370,4 +443,49 @@ pub async fn loss_acknowledged(
         covered = covered.max(range.to_offset);
     }
     Ok(covered >= to)
+}
+
+/// The ranges of a partition that an operator made the group skip, `[from, to)`.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn skips(pool: &PgPool, key: &PartitionKey) -> Result<Vec<(i64, i64)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT from_offset, to_offset FROM operator_skips
+           WHERE "group" = $1 AND topic_id = $2 AND partition = $3 ORDER BY from_offset"#,
+        key.group,
+        key.topic_id,
+        key.partition
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.from_offset, row.to_offset))
+        .collect())
+}
+
+/// Forgets the skipped ranges that lie within `[from, to)`: they have been processed after all.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn forget_skips(
+    pool: &PgPool,
+    key: &PartitionKey,
+    from: i64,
+    to: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"DELETE FROM operator_skips
+           WHERE "group" = $1 AND topic_id = $2 AND partition = $3
+             AND from_offset >= $4 AND to_offset <= $5"#,
+        key.group,
+        key.topic_id,
+        key.partition,
+        from,
+        to
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }

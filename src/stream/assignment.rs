@@ -1,7 +1,9 @@
 //! One claim of one partition by this process, carried by every record that was read under it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::tracker::Tracker;
 use crate::broker::{CommittedOffset, Record, TopicPartition};
 use crate::store::progress::{PartitionKey, Progress};
 
@@ -17,11 +19,20 @@ pub struct Assignment {
     /// Counts assignments of this process, so that late answers find their own, and what was
     /// written under one is known of no other.
     pub generation: u64,
+    /// Where it was read from first.
+    position: i64,
+    /// What the claim found.
+    pub(super) claimed: Progress,
+    /// Ranges that an operator made the group skip, where it reads what it has read before.
+    pub(super) skips: Vec<(i64, i64)>,
+    /// What is under way, in an effect group.
+    tracker: Mutex<Tracker>,
     next_offset: AtomicI64,
     high_offset: AtomicI64,
     /// Append time of the last record that was written, in milliseconds since the Unix epoch.
     last_done_millis: AtomicI64,
     in_flight: AtomicUsize,
+    closing: AtomicBool,
     dropped: AtomicBool,
 }
 
@@ -38,12 +49,40 @@ impl Assignment {
             key,
             epoch: progress.epoch,
             generation,
+            position: progress.next_offset,
+            claimed: progress,
+            skips: Vec::new(),
+            tracker: Mutex::new(Tracker::new(progress.next_offset)),
             next_offset: AtomicI64::new(progress.next_offset),
             high_offset: AtomicI64::new(progress.high_offset),
             last_done_millis: AtomicI64::new(0),
             in_flight: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
         }
+    }
+
+    /// Reads from elsewhere than where progress stands.
+    pub(super) fn reading_from(mut self, position: i64, skips: Vec<(i64, i64)>) -> Self {
+        self.position = position;
+        self.next_offset = AtomicI64::new(position);
+        self.tracker = Mutex::new(Tracker::new(position));
+        self.skips = skips;
+        self
+    }
+
+    /// Where it was read from first.
+    pub(super) fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// Everything below that has a target has its row, in an effect group.
+    pub(super) fn rows_up_to(&self, offset: i64) {
+        self.high_offset.fetch_max(offset, Ordering::AcqRel);
+    }
+
+    pub(super) fn tracker(&self) -> MutexGuard<'_, Tracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next offset to be written.
@@ -69,6 +108,16 @@ impl Assignment {
     /// Append time of the last record that was written under this claim; `None` before the first.
     pub(super) fn last_done_millis(&self) -> Option<i64> {
         Some(self.last_done_millis.load(Ordering::Acquire)).filter(|millis| *millis > 0)
+    }
+
+    /// The partition is to be given back: what is under way is ended, and nothing new begins.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing new may begin.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire) || self.is_dropped()
     }
 
     /// Whether the claim has ended.

@@ -4,6 +4,8 @@
 //! a halt on the board with the command that resolves it. Runs beside the poll thread and repeats
 //! until each partition runs or is taken back.
 
+mod reset;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +13,16 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use uuid::Uuid;
 
-use super::Sink;
 use super::assignment::{Assignment, is_ours};
 use super::backoff::{Backoff, LONGEST};
 use super::board::PartitionState;
-use super::group::Shared;
+use super::member::{Commits, Member, Start};
 use super::ticket::{Command, Ticket};
 use crate::broker::{BrokerError, CommittedOffset, GroupConsumer, TopicPartition};
 use crate::store::StoreError;
 use crate::store::group_starts::{self, Beginning, Known};
-use crate::store::progress::{self, PartitionKey, Progress, ResetKind};
+use crate::store::progress::{self, PartitionKey, Progress, Raise};
+use reset::{honour_reset, over_loss};
 
 /// Claims under way at the same time; each takes a connection for a moment.
 const AT_ONCE: usize = 8;
@@ -47,8 +49,8 @@ enum Claimed {
 }
 
 /// Claims partitions until each runs or is taken back.
-pub(super) async fn claim_until_started<S: Sink>(
-    shared: Arc<Shared<S>>,
+pub(super) async fn claim_until_started(
+    member: Arc<Member>,
     consumer: Arc<GroupConsumer>,
     mut tickets: Vec<Ticket>,
 ) {
@@ -59,12 +61,12 @@ pub(super) async fn claim_until_started<S: Sink>(
             return;
         }
         let mut delay = LONGEST;
-        match topic_ids(&shared, &tickets).await {
+        match topic_ids(&member, &tickets).await {
             Ok(ids) => {
                 let attempts = tickets.into_iter().map(|ticket| {
-                    let (shared, consumer, ids) = (&shared, &consumer, &ids);
+                    let (member, consumer, ids) = (&member, &consumer, &ids);
                     async move {
-                        let left = claim_one(shared, consumer, ids, &ticket).await;
+                        let left = claim_one(member, consumer, ids, &ticket).await;
                         (ticket, left)
                     }
                 });
@@ -83,7 +85,7 @@ pub(super) async fn claim_until_started<S: Sink>(
             }
             Err(error) => {
                 for ticket in &tickets {
-                    waits(&shared, ticket, &error);
+                    waits(&member, ticket, &error);
                 }
                 delay = backoff.next_delay();
             }
@@ -104,8 +106,8 @@ enum Left {
     Halted,
 }
 
-async fn claim_one<S: Sink>(
-    shared: &Arc<Shared<S>>,
+async fn claim_one(
+    member: &Arc<Member>,
     consumer: &Arc<GroupConsumer>,
     ids: &HashMap<String, (Uuid, i32)>,
     ticket: &Ticket,
@@ -113,29 +115,29 @@ async fn claim_one<S: Sink>(
     if !ticket.is_valid() {
         return Left::Nothing;
     }
-    match claim(shared, consumer, ids, ticket).await {
+    match claim(member, consumer, ids, ticket).await {
         Ok(Claimed::Start(assignment)) => {
-            shared.send(Command::Start { assignment });
+            member.send(Command::Start { assignment });
             Left::Nothing
         }
         Ok(Claimed::Halt { reason, resolve }) => {
             if ticket.is_valid() {
                 let halted = PartitionState::Halted { reason, resolve };
-                shared.board.set(&ticket.partition, halted);
+                member.board.set(&ticket.partition, halted);
             }
             Left::Halted
         }
         Err(error) => {
-            waits(shared, ticket, &error);
+            waits(member, ticket, &error);
             Left::Waits
         }
     }
 }
 
-fn waits<S: Sink>(shared: &Shared<S>, ticket: &Ticket, error: &ClaimError) {
+fn waits(member: &Member, ticket: &Ticket, error: &ClaimError) {
     if ticket.is_valid() {
         let waiting_for = Some(error.to_string());
-        shared
+        member
             .board
             .set(&ticket.partition, PartitionState::Claiming { waiting_for });
     }
@@ -143,14 +145,14 @@ fn waits<S: Sink>(shared: &Shared<S>, ticket: &Ticket, error: &ClaimError) {
 
 /// Id and number of partitions of each topic among the tickets. A group that starts for the first
 /// time writes where it begins, for every partition of every topic of its own.
-async fn topic_ids<S: Sink>(
-    shared: &Shared<S>,
+async fn topic_ids(
+    member: &Member,
     tickets: &[Ticket],
 ) -> Result<HashMap<String, (Uuid, i32)>, ClaimError> {
     let mut names: Vec<String> = tickets.iter().map(|t| t.partition.0.to_string()).collect();
     names.sort_unstable();
     names.dedup();
-    let found = shared.describe_topics(&names).await?;
+    let found = member.describe_topics(&names).await?;
     Ok(names
         .into_iter()
         .zip(found)
@@ -158,8 +160,8 @@ async fn topic_ids<S: Sink>(
         .collect())
 }
 
-async fn claim<S: Sink>(
-    shared: &Arc<Shared<S>>,
+async fn claim(
+    member: &Arc<Member>,
     consumer: &Arc<GroupConsumer>,
     ids: &HashMap<String, (Uuid, i32)>,
     ticket: &Ticket,
@@ -169,27 +171,78 @@ async fn claim<S: Sink>(
         return Err(ClaimError::NoTopic(topic.to_string()));
     };
     let key = PartitionKey {
-        group: shared.group.clone(),
+        group: member.group.clone(),
         topic: topic.to_string(),
         topic_id,
         partition: *partition,
     };
     let (low, end) = watermarks(consumer, &ticket.partition).await?;
-    let start = match start_of(shared, consumer, &key, partitions).await? {
+    let start = match start_of(member, consumer, &key, partitions).await? {
         Ok(start) => start,
         Err(former) => return Ok(made_again(&key, former)),
     };
-    let claimed = progress::claim(&shared.pool, &key, start).await?;
-    let after_reset = honour_reset(shared, consumer, ticket, &key, claimed, low, end).await?;
-    let progress = match over_loss(shared, &key, after_reset, low, end).await? {
+    let claimed = progress::claim(&member.pool, &key, start).await?;
+    let committed = committed(consumer, &ticket.partition).await?;
+    let foreign = committed.as_ref().filter(|committed| !is_ours(committed));
+    let after_reset = honour_reset(member, ticket, &key, claimed, foreign, (low, end)).await?;
+    let progress = match over_loss(member, &key, after_reset, low, end).await? {
         Ok(progress) => progress,
         Err(halt) => return Ok(halt),
     };
-    let assignment = Assignment::new(ticket.partition.clone(), key, progress, ticket.generation);
+    let position = match (member.policy.commits, committed) {
+        (Commits::Lead, Some(committed)) => committed.offset.clamp(low, end.max(low)),
+        _ => progress.next_offset,
+    };
+    let progress = catch_up(member, &key, progress, position).await?;
+    let mut assignment =
+        Assignment::new(ticket.partition.clone(), key, progress, ticket.generation);
+    if position != progress.next_offset {
+        let skips = progress::skips(&member.pool, &assignment.key).await?;
+        assignment = assignment.reading_from(position, skips);
+    }
     if progress != claimed || ticket.foreign_commit() {
         overwrite_commit(consumer, &assignment).await?;
     }
     Ok(Claimed::Start(Arc::new(assignment)))
+}
+
+/// Kafka is ahead, with our mark: a database that was put back to an earlier state.
+async fn catch_up(
+    member: &Member,
+    key: &PartitionKey,
+    progress: Progress,
+    position: i64,
+) -> Result<Progress, ClaimError> {
+    if position <= progress.next_offset {
+        return Ok(progress);
+    }
+    let raise = Raise {
+        key,
+        epoch: progress.epoch,
+        next: position,
+        high: position,
+    };
+    let mut connection = member.pool.acquire().await.map_err(StoreError::from)?;
+    if !progress::raise(&mut connection, &[raise]).await?.is_empty() {
+        return Err(ClaimError::Overtaken);
+    }
+    Ok(Progress {
+        next_offset: position,
+        high_offset: progress.high_offset.max(position),
+        ..progress
+    })
+}
+
+async fn committed(
+    consumer: &Arc<GroupConsumer>,
+    partition: &TopicPartition,
+) -> Result<Option<CommittedOffset>, ClaimError> {
+    let (consumer, place) = (consumer.clone(), partition.clone());
+    blocking(move || {
+        let mut found = consumer.committed(std::slice::from_ref(&place), KAFKA_TIMEOUT)?;
+        Ok(found.pop().flatten())
+    })
+    .await
 }
 
 async fn watermarks(
@@ -211,15 +264,15 @@ async fn blocking<T: Send + 'static>(
 
 /// Where the group starts in a partition that it has not processed yet, or the id of the former
 /// topic of this name.
-async fn start_of<S: Sink>(
-    shared: &Shared<S>,
+async fn start_of(
+    member: &Member,
     consumer: &Arc<GroupConsumer>,
     key: &PartitionKey,
     partitions: i32,
 ) -> Result<Result<i64, Uuid>, ClaimError> {
     let look_up = || {
         group_starts::look_up(
-            &shared.pool,
+            &member.pool,
             &key.group,
             &key.topic,
             key.topic_id,
@@ -235,10 +288,10 @@ async fn start_of<S: Sink>(
                 topic: key.topic.clone(),
                 topic_id: key.topic_id,
                 partition,
-                start_offset: watermarks(consumer, &place).await?.0,
+                start_offset: first_offset(member, watermarks(consumer, &place).await?, &place.0),
             });
         }
-        group_starts::write_first(&shared.pool, &key.group, &beginnings).await?;
+        group_starts::write_first(&member.pool, &key.group, &beginnings).await?;
         known = look_up().await?;
     }
     Ok(match known {
@@ -247,6 +300,14 @@ async fn start_of<S: Sink>(
         // Written just now, so somebody deletes rows under us; the next attempt sees.
         Known::Never => return Err(ClaimError::Overtaken),
     })
+}
+
+fn first_offset(member: &Member, (low, end): (i64, i64), topic: &Arc<str>) -> i64 {
+    let is_retry = member.policy.delays.contains_key(topic);
+    match member.policy.start {
+        Start::End if !is_retry => end,
+        Start::End | Start::Earliest => low,
+    }
 }
 
 fn made_again(key: &PartitionKey, former: Uuid) -> Claimed {
@@ -262,121 +323,6 @@ fn made_again(key: &PartitionKey, former: Uuid) -> Claimed {
     }
 }
 
-/// A committed offset without our mark is an operator's reset.
-async fn honour_reset<S: Sink>(
-    shared: &Shared<S>,
-    consumer: &Arc<GroupConsumer>,
-    ticket: &Ticket,
-    key: &PartitionKey,
-    progress: Progress,
-    low: i64,
-    end: i64,
-) -> Result<Progress, ClaimError> {
-    let (asked, place) = (consumer.clone(), ticket.partition.clone());
-    let committed = blocking(move || {
-        Ok(asked
-            .committed(std::slice::from_ref(&place), KAFKA_TIMEOUT)?
-            .pop()
-            .flatten())
-    })
-    .await?;
-    let Some(committed) = committed.filter(|committed| !is_ours(committed)) else {
-        return Ok(progress);
-    };
-    ticket.found_foreign_commit();
-    let Some((kind, to)) = reset_of(&committed, progress, low, end, S::HONOURS_SKIPS) else {
-        return Ok(progress);
-    };
-    if !progress::reset(&shared.pool, key, progress, kind, to, &committed.metadata).await? {
-        return Err(ClaimError::Overtaken);
-    }
-    tracing::warn!(
-        group = key.group,
-        topic = key.topic,
-        partition = key.partition,
-        kind = kind.as_str(),
-        from = progress.next_offset,
-        to,
-        "an operator reset this group's offset"
-    );
-    Ok(if kind == ResetKind::SkipRefused {
-        progress
-    } else {
-        Progress {
-            next_offset: to,
-            high_offset: progress.high_offset.max(to),
-            ..progress
-        }
-    })
-}
-
-/// What an operator's committed offset asks for; `None` where it changes nothing.
-fn reset_of(
-    committed: &CommittedOffset,
-    progress: Progress,
-    low: i64,
-    end: i64,
-    honours_skips: bool,
-) -> Option<(ResetKind, i64)> {
-    // What Kafka no longer has cannot be read again, and beyond the end nothing is.
-    let to = committed
-        .offset
-        .clamp(low.min(progress.next_offset), end.max(progress.next_offset));
-    match to.cmp(&progress.next_offset) {
-        std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Less => Some((ResetKind::Rewind, to)),
-        std::cmp::Ordering::Greater if honours_skips => Some((ResetKind::Skip, to)),
-        std::cmp::Ordering::Greater => Some((ResetKind::SkipRefused, to)),
-    }
-}
-
-/// Steps over what Kafka has lost where a person acknowledged it, and halts where not.
-async fn over_loss<S: Sink>(
-    shared: &Shared<S>,
-    key: &PartitionKey,
-    progress: Progress,
-    low: i64,
-    end: i64,
-) -> Result<Result<Progress, Claimed>, ClaimError> {
-    let next = progress.next_offset;
-    if next > end {
-        return Ok(Err(Claimed::Halt {
-            reason: format!(
-                "the group is at offset {next} and Kafka's partition ends at {end}: Kafka has lost what it acknowledged, or is an older copy"
-            ),
-            resolve:
-                "bring back the partition's log, or delete and make the topic again and adopt it"
-                    .to_owned(),
-        }));
-    }
-    if next >= low {
-        return Ok(Ok(progress));
-    }
-    // Below high_offset everything was processed; what is gone there is not lost to this group.
-    let lost_from = next.max(progress.high_offset.min(low));
-    let acknowledged =
-        lost_from >= low || progress::loss_acknowledged(&shared.pool, key, lost_from, low).await?;
-    if !acknowledged {
-        return Ok(Err(Claimed::Halt {
-            reason: format!(
-                "Kafka no longer has the offsets {lost_from} to {low}, which were not processed"
-            ),
-            resolve: format!(
-                "run `sluice topics acknowledge-loss {}:{} --group {}` to go on after them",
-                key.topic, key.partition, key.group
-            ),
-        }));
-    }
-    if !progress::step_over_loss(&shared.pool, key, progress, low).await? {
-        return Err(ClaimError::Overtaken);
-    }
-    Ok(Ok(Progress {
-        next_offset: low,
-        high_offset: progress.high_offset.max(low),
-        ..progress
-    }))
-}
-
 async fn overwrite_commit(
     consumer: &Arc<GroupConsumer>,
     assignment: &Assignment,
@@ -384,54 +330,4 @@ async fn overwrite_commit(
     let offsets = [(assignment.partition.clone(), assignment.committed())];
     let consumer = consumer.clone();
     blocking(move || consumer.commit(&offsets, true)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn committed(offset: i64) -> CommittedOffset {
-        CommittedOffset {
-            offset,
-            metadata: String::new(),
-        }
-    }
-
-    const AT_50: Progress = Progress {
-        epoch: 1,
-        next_offset: 50,
-        high_offset: 80,
-    };
-
-    #[test]
-    fn a_foreign_commit_behind_is_a_rewind_down_to_what_kafka_has() {
-        let reset = |offset| reset_of(&committed(offset), AT_50, 10, 100, false);
-        assert_eq!(reset(20), Some((ResetKind::Rewind, 20)));
-        assert_eq!(reset(3), Some((ResetKind::Rewind, 10)));
-        assert_eq!(reset(50), None);
-    }
-
-    #[test]
-    fn a_foreign_commit_ahead_is_a_skip_only_where_the_group_honours_it() {
-        assert_eq!(
-            reset_of(&committed(70), AT_50, 0, 100, false),
-            Some((ResetKind::SkipRefused, 70))
-        );
-        assert_eq!(
-            reset_of(&committed(700), AT_50, 0, 100, true),
-            Some((ResetKind::Skip, 100))
-        );
-    }
-
-    #[test]
-    fn only_our_own_mark_is_ours() {
-        let with = |metadata: &str| CommittedOffset {
-            offset: 1,
-            metadata: metadata.to_owned(),
-        };
-        assert!(is_ours(&with("sluice/1:7")));
-        for foreign in ["", "sluice/1:", "sluice/reset:7", "sluice/1:x", "hello"] {
-            assert!(!is_ours(&with(foreign)), "{foreign}");
-        }
-    }
 }

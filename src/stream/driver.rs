@@ -1,22 +1,24 @@
 //! The poll thread: keeps the membership alive, whatever the writers wait for.
 
-use std::collections::HashMap;
+mod due;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::Sink;
 use super::assignment::{Assignment, Received};
 use super::batch::Chunk;
 use super::board::PartitionState;
 use super::claim::claim_until_started;
-use super::group::Shared;
 use super::lane::Lane;
+use super::member::Member;
 use super::ticket::{Command, Ticket};
 use crate::broker::{BrokerError, GroupConsumer, Polled, Record, TopicNames, TopicPartition};
 use crate::observe::metrics::PartitionMeter;
+use due::Held;
 
 /// How long a full writer is waited for before its partitions are paused.
 const STALL: Duration = Duration::from_millis(500);
@@ -44,10 +46,12 @@ struct Slot {
     handed_on: i64,
     /// When to claim again.
     reclaim_at: Option<Instant>,
+    /// What of a retry topic is not due yet; the partition is paused meanwhile.
+    held: VecDeque<Held>,
 }
 
-pub(super) struct Driver<S: Sink> {
-    shared: Arc<Shared<S>>,
+pub(super) struct Driver {
+    member: Arc<Member>,
     consumer: Arc<GroupConsumer>,
     commands: std::sync::mpsc::Receiver<Command>,
     lanes: Vec<Lane>,
@@ -56,9 +60,9 @@ pub(super) struct Driver<S: Sink> {
     runtime: tokio::runtime::Handle,
 }
 
-impl<S: Sink> Driver<S> {
+impl Driver {
     pub(super) fn new(
-        shared: Arc<Shared<S>>,
+        member: Arc<Member>,
         consumer: Arc<GroupConsumer>,
         commands: std::sync::mpsc::Receiver<Command>,
         writers: Vec<mpsc::Sender<Chunk>>,
@@ -66,7 +70,7 @@ impl<S: Sink> Driver<S> {
     ) -> Self {
         let lanes = writers.into_iter().map(Lane::new).collect();
         Self {
-            shared,
+            member,
             consumer,
             commands,
             lanes,
@@ -78,9 +82,10 @@ impl<S: Sink> Driver<S> {
 
     /// Polls until it is told to stop, then drains; or until the client cannot go on.
     pub(super) fn run(mut self) -> Result<(), BrokerError> {
-        while !self.shared.is_stopping() {
+        while !self.member.is_stopping() {
             let obeyed = self.obey_commands();
             self.unstall();
+            self.hand_on_due();
             let started = obeyed.and_then(|()| self.start_claimed());
             let polled = self.consumer.poll(self.patience(), &mut self.names);
             if matches!(polled, Polled::Nothing) {
@@ -119,7 +124,7 @@ impl<S: Sink> Driver<S> {
             Polled::Assigned(partitions) => self.assigned(partitions),
             Polled::Revoked { partitions, lost } => self.revoked(&partitions, lost),
             Polled::PartitionError { partition, error } => {
-                tracing::warn!(group = self.shared.group, topic = %partition.0, partition = partition.1, %error, "cannot read on");
+                tracing::warn!(group = self.member.group, topic = %partition.0, partition = partition.1, %error, "cannot read on");
                 self.reclaim(&partition, None, Duration::from_millis(500));
             }
             Polled::Fatal(error) => return Err(error),
@@ -144,6 +149,21 @@ impl<S: Sink> Driver<S> {
         if assignment.is_dropped() || record.offset < slot.handed_on {
             return;
         }
+        if !slot.held.is_empty() || self.member.due_in(&record) > Duration::ZERO {
+            self.hold(&place, Held::Record(record));
+            return;
+        }
+        self.send(place, record);
+    }
+
+    /// Sends a record to its writer.
+    fn send(&mut self, place: TopicPartition, record: Record) {
+        let Some(slot) = self.slots.get_mut(&place) else {
+            return;
+        };
+        let Some(assignment) = slot.assignment.as_ref() else {
+            return;
+        };
         slot.handed_on = record.offset + 1;
         assignment.sent(1);
         slot.meter.consumed();
@@ -169,6 +189,10 @@ impl<S: Sink> Driver<S> {
         else {
             return;
         };
+        if !slot.held.is_empty() {
+            self.hold(place, Held::End(position));
+            return;
+        }
         if position > slot.handed_on {
             slot.handed_on = position;
             let lane = lane_of(place, self.lanes.len());
@@ -205,7 +229,7 @@ impl<S: Sink> Driver<S> {
         self.lanes[index].stalled = true;
         let paused = self.partitions_of_lane(index);
         if let Err(error) = self.consumer.pause(&paused) {
-            tracing::warn!(group = self.shared.group, %error, "pause");
+            tracing::warn!(group = self.member.group, %error, "pause");
         }
     }
 
@@ -215,7 +239,7 @@ impl<S: Sink> Driver<S> {
                 self.lanes[index].stalled = false;
                 let resumed = self.partitions_of_lane(index);
                 if let Err(error) = self.consumer.resume(&resumed) {
-                    tracing::warn!(group = self.shared.group, %error, "resume");
+                    tracing::warn!(group = self.member.group, %error, "resume");
                 }
             }
         }
@@ -229,6 +253,7 @@ impl<S: Sink> Driver<S> {
                 lane_of(place, self.lanes.len()) == index
                     && slot.assignment.is_some()
                     && slot.starting_since.is_none()
+                    && slot.held.is_empty()
             })
             .map(|(place, _)| place.clone())
             .collect()
@@ -236,9 +261,9 @@ impl<S: Sink> Driver<S> {
 
     fn assigned(&mut self, partitions: Vec<TopicPartition>) {
         if let Err(error) = self.consumer.acknowledge_assignment() {
-            tracing::warn!(group = self.shared.group, %error, "assign");
+            tracing::warn!(group = self.member.group, %error, "assign");
         }
-        self.shared.board.joined();
+        self.member.board.joined();
         let tickets: Vec<Ticket> = partitions
             .into_iter()
             .map(|partition| self.new_slot(partition))
@@ -249,10 +274,10 @@ impl<S: Sink> Driver<S> {
     fn new_slot(&mut self, partition: TopicPartition) -> Ticket {
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let ticket = Ticket::new(partition.clone(), generation);
-        self.shared
+        self.member
             .board
             .set(&partition, PartitionState::Claiming { waiting_for: None });
-        let meter = PartitionMeter::new(&self.shared.group, &partition.0, partition.1);
+        let meter = PartitionMeter::new(&self.member.group, &partition.0, partition.1);
         self.slots.insert(
             partition,
             Slot {
@@ -262,6 +287,7 @@ impl<S: Sink> Driver<S> {
                 starting_since: None,
                 handed_on: 0,
                 reclaim_at: None,
+                held: VecDeque::new(),
             },
         );
         ticket
@@ -269,7 +295,7 @@ impl<S: Sink> Driver<S> {
 
     fn spawn_claim(&self, tickets: Vec<Ticket>) {
         if !tickets.is_empty() {
-            let task = claim_until_started(self.shared.clone(), self.consumer.clone(), tickets);
+            let task = claim_until_started(self.member.clone(), self.consumer.clone(), tickets);
             self.runtime.spawn(task);
         }
     }
@@ -283,7 +309,7 @@ impl<S: Sink> Driver<S> {
                         && slot.ticket.is_valid()
                     {
                         slot.handed_on = assignment.next_offset();
-                        self.shared.runs(assignment.clone());
+                        self.member.runs(assignment.clone());
                         slot.assignment = Some(assignment);
                         slot.starting_since = Some(Instant::now());
                     }
@@ -328,11 +354,12 @@ impl<S: Sink> Driver<S> {
             assignment.drop_claim();
         }
         slot.starting_since = None;
+        slot.held.clear();
         slot.reclaim_at = Some(Instant::now() + after);
         if let Err(error) = self.consumer.pause(std::slice::from_ref(place)) {
-            tracing::debug!(group = self.shared.group, %error, "pause before a new claim");
+            tracing::debug!(group = self.member.group, %error, "pause before a new claim");
         }
-        self.shared
+        self.member
             .board
             .set(place, PartitionState::Claiming { waiting_for: None });
     }
@@ -355,7 +382,7 @@ impl<S: Sink> Driver<S> {
             match self.consumer.start(&place, slot.handed_on) {
                 Ok(()) => {
                     slot.starting_since = None;
-                    self.shared.board.set(&place, PartitionState::Running);
+                    self.member.board.set(&place, PartitionState::Running);
                     if self.lanes[lane_of(&place, self.lanes.len())].stalled {
                         let _ = self.consumer.pause(std::slice::from_ref(&place));
                     }
@@ -375,10 +402,10 @@ impl<S: Sink> Driver<S> {
         }
         for partition in partitions {
             self.slots.remove(partition);
-            self.shared.board.remove(partition);
+            self.member.board.remove(partition);
         }
         if let Err(error) = self.consumer.unassign(partitions) {
-            tracing::debug!(group = self.shared.group, %error, "unassign");
+            tracing::debug!(group = self.member.group, %error, "unassign");
         }
     }
 
@@ -389,6 +416,9 @@ impl<S: Sink> Driver<S> {
             .iter()
             .filter_map(|place| self.slots.get(place)?.assignment.clone())
             .collect();
+        for assignment in &assignments {
+            assignment.close();
+        }
         while assignments
             .iter()
             .any(|a| !a.is_dropped() && a.in_flight() > 0)
@@ -398,7 +428,7 @@ impl<S: Sink> Driver<S> {
             if left.is_zero() {
                 break;
             }
-            self.shared
+            self.member
                 .written
                 .wait(left.min(Duration::from_millis(20)));
         }
@@ -408,7 +438,7 @@ impl<S: Sink> Driver<S> {
             .map(|a| (a.partition.clone(), a.committed()))
             .collect();
         if let Err(error) = self.consumer.commit(&offsets, true) {
-            tracing::debug!(group = self.shared.group, %error, "commit before giving partitions back; progress has them");
+            tracing::debug!(group = self.member.group, %error, "commit before giving partitions back; progress has them");
         }
     }
 
@@ -432,7 +462,7 @@ impl<S: Sink> Driver<S> {
     fn drain(&mut self) {
         let all: Vec<TopicPartition> = self.slots.keys().cloned().collect();
         if let Err(error) = self.consumer.pause(&all) {
-            tracing::debug!(group = self.shared.group, %error, "pause before the stop");
+            tracing::debug!(group = self.member.group, %error, "pause before the stop");
         }
         self.settle(&all, STOP_WAIT);
         if !all.is_empty() {
@@ -453,7 +483,7 @@ impl<S: Sink> Driver<S> {
     fn forget(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.slots.remove(partition);
-            self.shared.board.remove(partition);
+            self.member.board.remove(partition);
         }
     }
 }

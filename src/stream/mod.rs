@@ -19,18 +19,23 @@ mod batch;
 mod board;
 mod claim;
 mod driver;
+mod effect;
 mod fault_point;
 mod follower;
 mod group;
 mod lane;
+mod member;
 mod ticket;
+mod tracker;
 mod watch;
 mod write;
 
 pub use assignment::{Assignment, Received};
 pub use board::{Board, GroupReport, PartitionState};
+pub use effect::{Delivery, EffectGroup, Failure, Handler, Origin, Outcome, run_effect};
 pub use follower::{Chunks, Follow, Followed, follow};
 pub use group::{Group, run_sink};
+pub use member::Start;
 
 use std::future::Future;
 

@@ -2,15 +2,15 @@
 //! answer and have our commits, and whether Postgres still holds our progress; each minute whether a
 //! topic is still the one that was claimed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Sink;
 use super::assignment::{Assignment, is_ours};
-use super::group::Shared;
+use super::member::Member;
 use super::ticket::Command;
 use crate::broker::{BrokerError, GroupConsumer, TopicPartition};
-use crate::observe::metrics::PartitionMeter;
+use crate::observe::metrics::{EffectMeter, PartitionMeter};
 use crate::store::progress;
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -30,49 +30,52 @@ enum Heard {
     NoCoordinator(BrokerError),
 }
 
-pub(super) async fn watch<S: Sink>(shared: Arc<Shared<S>>, consumer: Arc<GroupConsumer>) {
+pub(super) async fn watch(member: Arc<Member>, consumer: Arc<GroupConsumer>) {
     let mut heard = Instant::now();
     for round in 1_u32.. {
         tokio::time::sleep(EVERY).await;
-        let assignments = shared.running();
-        match ask_kafka(&shared, &consumer, assignments.clone()).await {
+        let assignments = member.running();
+        match ask_kafka(&member, &consumer, assignments.clone()).await {
             Ok(Heard::All) => {
                 heard = Instant::now();
-                shared.board.joined();
+                member.board.joined();
             }
             Ok(Heard::NoCoordinator(error)) => {
-                tracing::debug!(group = shared.group, %error, "the coordinator does not answer");
+                tracing::debug!(group = member.group, %error, "the coordinator does not answer");
                 if heard.elapsed() >= COORDINATOR_SILENCE {
-                    tracing::warn!(group = shared.group, %error, "the coordinator is silent; joining anew");
-                    shared.send(Command::Renew);
+                    tracing::warn!(group = member.group, %error, "the coordinator is silent; joining anew");
+                    member.send(Command::Renew);
                     return;
                 }
             }
             Err(error) => {
                 // A coordinator has its time from when Kafka is back.
                 heard = Instant::now();
-                shared.board.kafka_waits(format!("kafka: {error}"));
+                member.board.kafka_waits(format!("kafka: {error}"));
             }
         }
         // Apart: this task is aborted with its client, and a question to Postgres must not be.
-        let checking = check_progress(shared.clone(), assignments.clone());
+        let checking = check_progress(member.clone(), assignments.clone());
         let _ = tokio::spawn(checking).await;
         if round.is_multiple_of(TOPIC_IDS_EVERY) {
-            check_topic_ids(&shared, &assignments).await;
+            check_topic_ids(&member, &assignments).await;
         }
     }
 }
 
 /// The lag of each partition, or, where there is none, just whether Kafka answers; then the
 /// coordinator.
-async fn ask_kafka<S: Sink>(
-    shared: &Shared<S>,
+async fn ask_kafka(
+    member: &Member,
     consumer: &Arc<GroupConsumer>,
     assignments: Vec<Arc<Assignment>>,
 ) -> Result<Heard, BrokerError> {
-    let (group, consumer) = (shared.group.clone(), consumer.clone());
+    let (group, consumer) = (member.group.clone(), consumer.clone());
     // Any partition does to hear whether the coordinator answers.
-    let any = shared.any_partition();
+    let any = member.any_partition();
+    // What waits in each retry topic.
+    let retry_topics = member.policy.delays.keys();
+    let mut waiting: HashMap<Arc<str>, i64> = retry_topics.map(|t| (t.clone(), 0)).collect();
     let asked = tokio::task::spawn_blocking(move || {
         if assignments.is_empty() {
             consumer.reach(KAFKA_TIMEOUT)?;
@@ -86,7 +89,11 @@ async fn ask_kafka<S: Sink>(
             let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
             if !assignment.is_dropped() {
                 PartitionMeter::new(&group, topic, *partition).lag(lag, age);
+                waiting.entry(topic.clone()).and_modify(|sum| *sum += lag);
             }
+        }
+        for (topic, records) in &waiting {
+            EffectMeter::new(&group).waiting(topic, *records);
         }
         let answered = make_good_commits(&consumer, &assignments, any);
         Ok(match answered.and_then(|()| coordinator_fault()) {
@@ -148,11 +155,11 @@ fn make_good_commits(
 
 /// A database put back to an earlier state has lost what a claim wrote. A partition with records
 /// meets the fence; a quiet one is claimed anew here, so that what is missing is read again.
-async fn check_progress<S: Sink>(shared: Arc<Shared<S>>, assignments: Vec<Arc<Assignment>>) {
+async fn check_progress(member: Arc<Member>, assignments: Vec<Arc<Assignment>>) {
     // Before Postgres is asked: from here on progress only rises.
     let reached: Vec<i64> = assignments.iter().map(|a| a.next_offset()).collect();
     // Where Postgres does not answer now, the next round asks again.
-    let Ok(found) = progress::of_group(&shared.pool, &shared.group).await else {
+    let Ok(found) = progress::of_group(&member.pool, &member.group).await else {
         return;
     };
     for (assignment, reached) in assignments.iter().zip(reached) {
@@ -163,32 +170,32 @@ async fn check_progress<S: Sink>(shared: Arc<Shared<S>>, assignments: Vec<Arc<As
             .is_some_and(|now| (now.epoch, now.next_offset) >= ours);
         if !is_there {
             tracing::warn!(
-                group = shared.group, topic = %assignment.partition.0,
+                group = member.group, topic = %assignment.partition.0,
                 partition = assignment.partition.1,
                 "postgres no longer holds this partition's progress; claiming it again"
             );
-            reclaim(&shared, assignment);
+            reclaim(&member, assignment);
         }
     }
 }
 
-fn reclaim<S: Sink>(shared: &Shared<S>, assignment: &Assignment) {
-    shared.send(Command::Reclaim {
+fn reclaim(member: &Member, assignment: &Assignment) {
+    member.send(Command::Reclaim {
         partition: assignment.partition.clone(),
         generation: assignment.generation,
         after: Duration::ZERO,
     });
 }
 
-async fn check_topic_ids<S: Sink>(shared: &Shared<S>, assignments: &[Arc<Assignment>]) {
+async fn check_topic_ids(member: &Member, assignments: &[Arc<Assignment>]) {
     let names: Vec<String> = assignments.iter().map(|a| a.key.topic.clone()).collect();
     // Where Kafka does not answer now, the next minute asks again.
-    let Ok(found) = shared.describe_topics(&names).await else {
+    let Ok(found) = member.describe_topics(&names).await else {
         return;
     };
     for (assignment, info) in assignments.iter().zip(found) {
         if info.is_some_and(|(id, _)| id != assignment.key.topic_id) {
-            reclaim(shared, assignment);
+            reclaim(member, assignment);
         }
     }
 }

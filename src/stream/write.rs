@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::assignment::{Assignment, Received};
+use super::assignment::Received;
 use super::backoff::Backoff;
 use super::batch::{Batch, Chunk};
 use super::fault_point::fault_point;
 use super::group::Shared;
-use super::ticket::Command;
 use super::{Sink, Unavailable};
 use crate::store::progress::{self, Advance};
 use crate::store::{self, Connection, StoreError};
@@ -32,6 +31,7 @@ pub(super) async fn prepare_loop<S: Sink>(
                 Ok(rows) => break rows,
                 Err((back, Unavailable { what, reason })) => {
                     shared
+                        .member
                         .board
                         .writer_waits(writer, Some(format!("{what}: {reason}")));
                     tokio::time::sleep(backoff.next_delay()).await;
@@ -81,7 +81,7 @@ pub(super) async fn write_loop<S: Sink>(
     while let Some(mut batch) = batches.recv().await {
         let started = Instant::now();
         write_until_settled(&shared, writer, &mut batch).await;
-        shared.board.writer_waits(writer, None);
+        shared.member.board.writer_waits(writer, None);
         settle(&shared, &batch, started);
     }
 }
@@ -114,7 +114,10 @@ async fn write_until_settled<S: Sink>(
             Ok(stale) if stale.is_empty() => return,
             Ok(stale) => {
                 if let Err(error) = resolve_stale(shared, batch, &stale).await {
-                    shared.board.writer_waits(writer, Some(error.to_string()));
+                    shared
+                        .member
+                        .board
+                        .writer_waits(writer, Some(error.to_string()));
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
                 continue;
@@ -132,6 +135,7 @@ async fn write_until_settled<S: Sink>(
             quick_repeats += 1;
         } else {
             shared
+                .member
                 .board
                 .writer_waits(writer, Some(format!("postgres: {error}")));
             tokio::time::sleep(backoff.next_delay()).await;
@@ -150,7 +154,7 @@ async fn write<S: Sink>(
         .make_room(&batch.rows, attempt.make_room)
         .await?;
     fault_point("before_begin");
-    let mut tx = store::begin(&shared.pool).await?;
+    let mut tx = store::begin(&shared.member.pool).await?;
     let advances: Vec<Advance<'_>> = batch
         .moves
         .iter()
@@ -228,16 +232,16 @@ async fn resolve_stale<S: Sink>(
             continue;
         };
         let assignment = &moved.assignment;
-        let now = progress::read(&shared.pool, &assignment.key).await?;
+        let now = progress::read(&shared.member.pool, &assignment.key).await?;
         let ours = now.filter(|progress| progress.epoch == assignment.epoch);
         if ours.is_some_and(|progress| progress.next_offset == moved.to) {
             // All moves of a batch commit together; the next attempt finds nothing left to do
             // for this one, and drops it without touching the others.
             assignment.advanced_to(moved.to);
-            shared.meter.confirmed_late();
+            shared.member.meter.confirmed_late();
         } else {
             tracing::warn!(
-                group = shared.group, topic = %assignment.partition.0,
+                group = shared.member.group, topic = %assignment.partition.0,
                 partition = assignment.partition.1, epoch = assignment.epoch,
                 "another claim moved this partition; letting go of what was read"
             );
@@ -246,19 +250,10 @@ async fn resolve_stale<S: Sink>(
             } else {
                 Duration::from_secs(2)
             };
-            give_up(shared, assignment, after);
+            shared.member.give_up(assignment, after);
         }
     }
     Ok(())
-}
-
-fn give_up<S: Sink>(shared: &Shared<S>, assignment: &Arc<Assignment>, after: Duration) {
-    assignment.drop_claim();
-    shared.send(Command::Reclaim {
-        partition: assignment.partition.clone(),
-        generation: assignment.generation,
-        after,
-    });
 }
 
 /// After the commit: positions, the offsets for Kafka, and the figures.
@@ -271,14 +266,22 @@ fn settle<S: Sink>(shared: &Shared<S>, batch: &Batch<S::Row>, started: Instant) 
         assignment.advanced_to(moved.to.max(assignment.next_offset()));
         assignment.settled(moved.records);
     }
-    shared.written.notify();
-    shared.commit(batch.moves.iter().map(|m| m.assignment.as_ref()));
+    shared.member.written.notify();
+    shared
+        .member
+        .commit(batch.moves.iter().map(|m| m.assignment.as_ref()));
     shared.sink.written(&batch.rows);
-    shared.meter.batch(batch.rows.len(), started.elapsed());
+    shared
+        .member
+        .meter
+        .batch(batch.rows.len(), started.elapsed());
     let now = jiff::Timestamp::now().as_millisecond();
     for row in &batch.rows {
         let received = row.as_ref();
         received.assignment.done(received.record.timestamp_millis);
-        shared.meter.done(now - received.record.timestamp_millis);
+        shared
+            .member
+            .meter
+            .done(now - received.record.timestamp_millis);
     }
 }

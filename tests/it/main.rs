@@ -11,6 +11,7 @@ mod audited;
 mod avro;
 mod broker;
 mod deliver;
+mod effect;
 mod events;
 mod faults;
 mod fences;

@@ -5,13 +5,13 @@
 
 mod absent;
 pub mod archive;
-pub mod derive;
 pub mod read;
 pub mod reconcile;
 pub mod requarantine;
 mod row;
 mod sink;
 
+pub use crate::schema::derive;
 pub use row::AuditRow;
 pub use sink::AuditSink;
 

@@ -13,7 +13,7 @@ use crate::broker::Record;
 use crate::consumers::audit::derive;
 use crate::consumers::audit::read::Position;
 use crate::observe::metrics;
-use crate::schema::{Fault, FaultClass, Known, Lookup, RegistryError, SchemaCache};
+use crate::schema::{Fault, Known, RegistryError, SchemaCache};
 use crate::stream::Followed;
 
 /// How long it waits for the registry before it asks again: at first, and at most.
@@ -133,19 +133,5 @@ pub(super) async fn known(
     schemas: &SchemaCache,
     record: &Record,
 ) -> Result<Result<Arc<Known>, Fault>, RegistryError> {
-    let id = match derive::schema_id(record.value.as_deref()) {
-        Ok(id) => id,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    if let Some(known) = schemas.cached(id, &record.topic) {
-        return Ok(Ok(known));
-    }
-    Ok(match schemas.get(id, &record.topic).await? {
-        Lookup::Known(known) => Ok(known),
-        Lookup::Bad(fault) => Err(fault),
-        Lookup::Unknown => Err(Fault::new(
-            FaultClass::UnknownSchema,
-            format!("the registry does not know schema id {id}"),
-        )),
-    })
+    derive::writer(schemas, &record.topic, record.value.as_deref()).await
 }

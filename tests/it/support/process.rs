@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Space, eventually};
@@ -30,21 +30,36 @@ impl Serve {
 
     /// Starts the process with further arguments and settings.
     pub fn start_as(space: &Space, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut command = space.sluice(&["serve", "--log-format", "json"]);
+        command.args(arguments);
+        Self::spawn(command, settings)
+    }
+
+    /// Starts another program that serves probes, such as an example.
+    pub fn start_program(space: &Space, program: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program);
+        let common = space.sluice(&[]);
+        let variables = common
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        command.envs(variables).env("SLUICE_LOG__FORMAT", "json");
+        Self::spawn(command, settings)
+    }
+
+    fn spawn(mut command: Command, settings: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
             .port();
         let directory = tempfile::tempdir().expect("a folder");
         let log = directory.path().join("serve.log");
-        let child = space
-            .sluice(&["serve", "--log-format", "json"])
-            .args(arguments)
+        let child = command
             .env("SLUICE_HTTP__LISTEN", format!("127.0.0.1:{port}"))
             .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("a log file"))
             .spawn()
-            .expect("sluice serve starts");
+            .expect("the program starts");
         Self {
             child,
             url: format!("http://127.0.0.1:{port}"),

@@ -1,0 +1,357 @@
+//! What waits for its attempt: in order within a lane (one target and one key), lanes beside each
+//! other, and a bound on what one target has running. Pure: time comes in, jobs come out.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One target's records of one key, as one claim reads them.
+pub(super) type Lane = u64;
+
+/// The waiting jobs of one group in this process.
+#[derive(Debug)]
+pub(super) struct Lanes<J> {
+    targets: HashMap<Arc<str>, Target<J>>,
+    /// Targets that may have something to start.
+    startable: VecDeque<Arc<str>>,
+    running_at_most: usize,
+}
+
+#[derive(Debug)]
+struct Target<J> {
+    running: usize,
+    /// Set while it has no place free and something waited too long for it.
+    slow: bool,
+    lanes: HashMap<Lane, Waiting<J>>,
+    /// Lanes with something to start, none of it running.
+    ready: VecDeque<Lane>,
+}
+
+#[derive(Debug)]
+struct Waiting<J> {
+    jobs: VecDeque<(Instant, J)>,
+    running: bool,
+    /// Jobs before these that another attempt has, or that wait for something of ours.
+    held: usize,
+}
+
+/// What is to be attempted now.
+#[derive(Debug)]
+pub(super) struct Started<J> {
+    pub target: Arc<str>,
+    pub lane: Lane,
+    pub job: J,
+}
+
+impl<J> Lanes<J> {
+    /// None waiting; each target runs this many at most.
+    pub(super) fn new(running_at_most: usize) -> Self {
+        Self {
+            targets: HashMap::new(),
+            startable: VecDeque::new(),
+            running_at_most,
+        }
+    }
+
+    /// Adds a job at the end of its lane. `Err`: its target is slow and has no place free.
+    pub(super) fn push(
+        &mut self,
+        target: &Arc<str>,
+        lane: Lane,
+        job: J,
+        now: Instant,
+    ) -> Result<(), J> {
+        let found = self
+            .targets
+            .entry(target.clone())
+            .or_insert_with(Target::new);
+        if found.slow && found.running >= self.running_at_most {
+            return Err(job);
+        }
+        let waiting = found.lanes.entry(lane).or_insert_with(Waiting::new);
+        waiting.jobs.push_back((now, job));
+        if waiting.jobs.len() == 1 && waiting.may_start() {
+            found.ready.push_back(lane);
+            self.startable.push_back(target.clone());
+        }
+        Ok(())
+    }
+
+    /// Nothing of the lane starts until a job before it is released.
+    pub(super) fn hold(&mut self, target: &Arc<str>, lane: Lane) {
+        let found = self
+            .targets
+            .entry(target.clone())
+            .or_insert_with(Target::new);
+        let waiting = found.lanes.entry(lane).or_insert_with(Waiting::new);
+        waiting.held += 1;
+        found.ready.retain(|ready| *ready != lane);
+    }
+
+    /// Ends one [`hold`](Self::hold); its job, where it is still to be attempted, takes its place
+    /// by `order`.
+    pub(super) fn release(
+        &mut self,
+        target: &Arc<str>,
+        lane: Lane,
+        job: Option<J>,
+        order: impl Fn(&J) -> i64,
+        now: Instant,
+    ) {
+        let found = self
+            .targets
+            .entry(target.clone())
+            .or_insert_with(Target::new);
+        let waiting = found.lanes.entry(lane).or_insert_with(Waiting::new);
+        waiting.held = waiting.held.saturating_sub(1);
+        if let Some(job) = job {
+            let after = |(_, other): &(Instant, J)| order(other) > order(&job);
+            let place = waiting.jobs.iter().position(after);
+            let place = place.unwrap_or(waiting.jobs.len());
+            waiting.jobs.insert(place, (now, job));
+        }
+        if waiting.held == 0 {
+            // What waited behind it has not waited for its target.
+            waiting.jobs.iter_mut().for_each(|(since, _)| *since = now);
+        }
+        if waiting.may_start() && !waiting.jobs.is_empty() && !found.ready.contains(&lane) {
+            found.ready.push_back(lane);
+            self.startable.push_back(target.clone());
+        }
+        found.tidy();
+        if found.is_idle() {
+            self.targets.remove(target);
+        }
+    }
+
+    /// The next job that may start; targets take turns.
+    pub(super) fn next(&mut self) -> Option<Started<J>> {
+        while let Some(target) = self.startable.pop_front() {
+            let Some(found) = self.targets.get_mut(&target) else {
+                continue;
+            };
+            if found.running >= self.running_at_most {
+                continue;
+            }
+            let Some((lane, job)) = found.start() else {
+                continue;
+            };
+            if !found.ready.is_empty() {
+                self.startable.push_back(target.clone());
+            }
+            return Some(Started { target, lane, job });
+        }
+        None
+    }
+
+    /// An attempt has ended.
+    pub(super) fn finished(&mut self, target: &Arc<str>, lane: Lane) {
+        let Some(found) = self.targets.get_mut(target) else {
+            return;
+        };
+        found.running = found.running.saturating_sub(1);
+        found.slow = false;
+        found.leave(lane);
+        if !found.ready.is_empty() {
+            self.startable.push_back(target.clone());
+        }
+        if found.is_idle() {
+            self.targets.remove(target);
+        }
+    }
+
+    /// Takes out what has waited longer than `patience`; its targets are slow until they have a
+    /// place free.
+    pub(super) fn overdue(&mut self, now: Instant, patience: Duration) -> Vec<J> {
+        self.take(
+            |since, _| now.saturating_duration_since(since) > patience,
+            true,
+        )
+    }
+
+    /// Takes out every job of which this holds.
+    pub(super) fn take_where(&mut self, mut wanted: impl FnMut(&J) -> bool) -> Vec<J> {
+        self.take(|_, job| wanted(job), false)
+    }
+
+    fn take(&mut self, mut wanted: impl FnMut(Instant, &J) -> bool, slow: bool) -> Vec<J> {
+        let mut taken = Vec::new();
+        for found in self.targets.values_mut() {
+            let before = taken.len();
+            // Who waits behind a job that is held waits for no place.
+            let lanes = found.lanes.values_mut();
+            for waiting in lanes.filter(|waiting| !slow || waiting.held == 0) {
+                let jobs = std::mem::take(&mut waiting.jobs);
+                for (since, job) in jobs {
+                    if wanted(since, &job) {
+                        taken.push(job);
+                    } else {
+                        waiting.jobs.push_back((since, job));
+                    }
+                }
+            }
+            found.slow |= slow && taken.len() > before;
+            found.tidy();
+        }
+        self.targets.retain(|_, found| !found.is_idle());
+        taken
+    }
+
+    /// What waits has not waited yet: none of it could start.
+    pub(super) fn wait_anew(&mut self, now: Instant) {
+        let lanes = self.targets.values_mut().flat_map(|t| t.lanes.values_mut());
+        for (since, _) in lanes.flat_map(|waiting| waiting.jobs.iter_mut()) {
+            *since = now;
+        }
+    }
+}
+
+impl<J> Target<J> {
+    fn new() -> Self {
+        Self {
+            running: 0,
+            slow: false,
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    fn start(&mut self) -> Option<(Lane, J)> {
+        while let Some(lane) = self.ready.pop_front() {
+            let Some(waiting) = self.lanes.get_mut(&lane) else {
+                continue;
+            };
+            if let Some((_, job)) = waiting.jobs.pop_front() {
+                waiting.running = true;
+                self.running += 1;
+                return Some((lane, job));
+            }
+        }
+        None
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running == 0 && self.lanes.is_empty()
+    }
+
+    fn leave(&mut self, lane: Lane) {
+        let Some(waiting) = self.lanes.get_mut(&lane) else {
+            return;
+        };
+        waiting.running = false;
+        if waiting.held == 0 && waiting.jobs.is_empty() {
+            self.lanes.remove(&lane);
+        } else if waiting.may_start() {
+            self.ready.push_back(lane);
+        }
+    }
+
+    /// Lanes without anything go.
+    fn tidy(&mut self) {
+        self.lanes
+            .retain(|_, waiting| !waiting.may_start() || !waiting.jobs.is_empty());
+        let lanes = &self.lanes;
+        self.ready
+            .retain(|lane| lanes.get(lane).is_some_and(Waiting::may_start));
+    }
+}
+
+impl<J> Waiting<J> {
+    fn new() -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            running: false,
+            held: 0,
+        }
+    }
+
+    fn may_start(&self) -> bool {
+        !self.running && self.held == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(lanes: &mut Lanes<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| lanes.next().map(|started| started.job)).collect()
+    }
+
+    #[test]
+    fn a_lane_is_in_order_and_lanes_are_beside_each_other() {
+        let (mut lanes, now, target) = (Lanes::new(2), Instant::now(), Arc::from("t"));
+        for (lane, job) in [(1, 10), (1, 11), (2, 20), (3, 30)] {
+            lanes.push(&target, lane, job, now).unwrap();
+        }
+        assert_eq!(started(&mut lanes), [10, 20], "no more than two at a time");
+        lanes.finished(&target, 1);
+        assert_eq!(started(&mut lanes), [30], "lanes take turns");
+        lanes.finished(&target, 2);
+        assert_eq!(started(&mut lanes), [11]);
+        lanes.finished(&target, 3);
+        lanes.finished(&target, 1);
+        assert!(lanes.targets.is_empty());
+    }
+
+    #[test]
+    fn a_slow_target_takes_nothing_from_the_others() {
+        let (mut lanes, begun) = (Lanes::new(1), Instant::now());
+        let [slow, good]: [Arc<str>; 2] = ["slow".into(), "good".into()];
+        for job in 0..3 {
+            lanes.push(&slow, job.into(), job, begun).unwrap();
+        }
+        assert_eq!(started(&mut lanes), [0]);
+        let later = begun + Duration::from_secs(1);
+        lanes.push(&good, 7, 70, later).unwrap();
+        let mut overdue = lanes.overdue(later, Duration::from_millis(250));
+        overdue.sort_unstable();
+        assert_eq!(overdue, [1, 2]);
+        assert_eq!(lanes.push(&slow, 3, 3, later), Err(3), "it has no place");
+        assert_eq!(started(&mut lanes), [70]);
+        lanes.finished(&slow, 0);
+        lanes.push(&slow, 3, 3, later).unwrap();
+        assert_eq!(started(&mut lanes), [3]);
+    }
+
+    #[test]
+    fn a_lane_waits_for_what_is_held_before_it() {
+        let (mut lanes, now, target) = (Lanes::new(2), Instant::now(), Arc::from("t"));
+        let order = |job: &u32| i64::from(*job);
+        lanes.hold(&target, 1);
+        lanes.hold(&target, 1);
+        for (lane, job) in [(1, 12), (2, 20)] {
+            lanes.push(&target, lane, job, now).unwrap();
+        }
+        assert_eq!(started(&mut lanes), [20]);
+        let later = now + Duration::from_secs(9);
+        assert!(lanes.overdue(later, Duration::ZERO).is_empty());
+        lanes.release(&target, 1, Some(11), order, later);
+        assert!(started(&mut lanes).is_empty(), "one more is held");
+        lanes.release(&target, 1, Some(10), order, later);
+        assert_eq!(started(&mut lanes), [10]);
+        lanes.finished(&target, 1);
+        assert_eq!(started(&mut lanes), [11]);
+        lanes.finished(&target, 1);
+        lanes.finished(&target, 2);
+        assert_eq!(started(&mut lanes), [12]);
+        lanes.hold(&target, 1);
+        lanes.finished(&target, 1);
+        lanes.release(&target, 1, None, order, later);
+        assert!(lanes.targets.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_nothing_behind() {
+        let (mut lanes, now, target) = (Lanes::new(1), Instant::now(), Arc::from("t"));
+        for job in 0..4 {
+            lanes.push(&target, u64::from(job % 2), job, now).unwrap();
+        }
+        assert_eq!(started(&mut lanes), [0]);
+        assert_eq!(lanes.take_where(|job| *job % 2 == 1).len(), 2);
+        lanes.finished(&target, 0);
+        assert_eq!(started(&mut lanes), [2]);
+        lanes.finished(&target, 0);
+        assert!(lanes.targets.is_empty());
+    }
+}

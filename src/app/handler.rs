@@ -49,6 +49,7 @@ pub async fn run_handler<H: Handler>(config: &Config, handler: H) -> Result<(), 
         pool,
         registry: Arc::new(registry),
         boards: vec![board],
+        live: None,
     };
     let http_stop = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, health, None, http_stop.clone()));

@@ -87,14 +87,15 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
         listen = %listener.local_addr()?, roles = ?roles, namespace = config.kafka.namespace,
         version = env!("CARGO_PKG_VERSION"), "serving"
     );
+    let mut live = None;
     let api = if roles.contains(&Role::Api) {
         tasks.spawn(upkeep::remove_expired(pool.clone(), stop.clone()));
-        let live = roles.contains(&Role::Live).then(|| {
-            let (live, board) = Live::start(config, &pool, &schemas, &tasks, &stop);
+        if roles.contains(&Role::Live) {
+            let (started, board) = Live::start(config, &pool, &schemas, &tasks, &stop);
             boards.push(board);
-            live
-        });
-        Some(Api::new(config, pool.clone(), live)?)
+            live = Some(started);
+        }
+        Some(Api::new(config, pool.clone(), live.clone())?)
     } else {
         if roles.contains(&Role::Live) {
             tracing::warn!("live push is handed on by the role api, which this process lacks");
@@ -105,6 +106,7 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
         pool,
         registry,
         boards,
+        live,
     };
     let http_stop = CancellationToken::new();
     let server = tokio::spawn(http::serve(listener, health, api, http_stop.clone()));

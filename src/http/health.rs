@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::{Router, routing::get};
 use serde::{Deserialize, Serialize};
 
+use crate::consumers::live::Live;
 use crate::observe::metrics;
 use crate::schema::RegistryClient;
 use crate::store::{self, Pool};
@@ -24,6 +25,8 @@ pub struct Health {
     pub registry: Arc<RegistryClient>,
     /// The groups of this process.
     pub boards: Vec<Arc<Board>>,
+    /// Live push, where this process has it.
+    pub live: Option<Live>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,6 +83,8 @@ async fn readyz(State(health): State<Health>, Query(query): Query<Verbose>) -> R
                 .map(|what| format!("{}: {what}", group.group)),
         );
     }
+    let live = health.live.as_ref().and_then(Live::waits_for);
+    waiting_for.extend(live.map(str::to_owned));
     let readiness = Readiness {
         ready: waiting_for.is_empty(),
         waiting_for,

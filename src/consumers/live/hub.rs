@@ -165,6 +165,11 @@ impl Hub {
         self.lock().ready = true;
     }
 
+    /// Whether clients can be seated.
+    pub fn is_ready(&self) -> bool {
+        self.lock().ready
+    }
+
     /// A topic is another one now.
     pub fn end_topic(&self, topic_id: Uuid) {
         let mut state = self.lock();

@@ -126,6 +126,17 @@ impl Live {
         (live, board)
     }
 
+    /// What it waits for before it can connect anybody.
+    pub fn waits_for(&self) -> Option<&'static str> {
+        if self.0.secret.get().is_none() {
+            Some("live push: the secret of its cursors, from Postgres")
+        } else if !self.0.hub.is_ready() {
+            Some("live push: the ends of the partitions, from Kafka")
+        } else {
+            None
+        }
+    }
+
     /// Connects a client: from its cursor on, or from now on. `types` narrows what it gets, to
     /// everything where it is empty.
     ///

@@ -16,7 +16,7 @@ use harness::figures::{Aim, Figures};
 use harness::support::Space;
 use harness::{config, mix};
 use sluice::broker::{Offsets, PartitionScan, Scanned};
-use sluice::consumers::audit::derive;
+use sluice::schema::derive;
 use sluice::schema::{Known, Lookup, RegistryClient, SchemaCache, Tree, framing};
 
 /// Records of the mix, which are read again and again.

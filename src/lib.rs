@@ -3,7 +3,9 @@
 //! ```text
 //!  producers ──► Kafka topics ──► consumer groups ──► Postgres
 //!     │              ▲                 │
-//!     └─ produce ────┘                 └─ audit: one row a record, exactly once
+//!     └─ produce ────┘                 ├─ audit: one row a record, exactly once
+//!                                      ├─ live: to those who are connected
+//!                                      └─ a Handler of your own: at least once, retried
 //! ```
 //!
 //! The modules are the rooms of one house, and data walks through them; imports point down

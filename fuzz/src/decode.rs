@@ -7,8 +7,8 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use serde_json::Value as Json;
-use sluice::consumers::audit::derive::derive;
 use sluice::event::Event;
+use sluice::schema::derive::derive;
 use sluice::schema::{EventFields, Fault, FaultClass, Known, WriterSchema, framing};
 
 use super::cost::{Cost, within};

@@ -11,7 +11,6 @@ pub mod requarantine;
 mod row;
 mod sink;
 
-pub use crate::schema::derive;
 pub use row::AuditRow;
 pub use sink::AuditSink;
 

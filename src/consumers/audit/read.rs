@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::derive::derive;
 use crate::event::Event;
+use crate::schema::derive::derive;
 use crate::schema::{Fault, Known, WriterSchema};
 use crate::store::events::LoggedRecord;
 use crate::store::{PgPool, StoreError, event_schemas};

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::derive::{derive, schema_id};
 use crate::broker::{Headers, record_hash};
 use crate::event::Event;
 use crate::failure::FailureClass;
+use crate::schema::derive::{derive, schema_id};
 use crate::schema::{Lookup, RegistryError, SchemaCache};
 use crate::store::event_log::LogRow;
 use crate::store::quarantined::{self, Moved, Quarantined};

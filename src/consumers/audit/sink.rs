@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::absent::{month_of, not_archived};
-use super::derive;
 use super::row::{AuditRow, Decoded, Encoded, by_partition, pieces};
 use crate::broker::Record;
 use crate::event::Event;
 use crate::observe::metrics;
+use crate::schema::derive;
 use crate::schema::{Fault, FaultClass, Known, Lookup, SchemaCache};
 use crate::store::event_log::{self, Month};
 use crate::store::{Connection, Pool, StoreError, quarantine};

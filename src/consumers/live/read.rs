@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::hub::Hub;
 use crate::broker::Record;
-use crate::consumers::audit::derive;
 use crate::consumers::audit::read::Position;
 use crate::observe::metrics;
+use crate::schema::derive;
 use crate::schema::{Fault, Known, RegistryError, SchemaCache};
 use crate::stream::Followed;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::same_json::same_json;
 use super::{Place, ReconcileError};
 use crate::broker::{Headers, Record, record_hash};
-use crate::consumers::audit::derive;
 use crate::event::Event;
+use crate::schema::derive;
 use crate::schema::{Known, Lookup, SchemaCache, Tree, WriterSchema};
 use crate::store::reconcile::{LogRow, QuarantineRow, Snapshot};
 

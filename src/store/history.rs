@@ -4,7 +4,7 @@ use sqlx::{PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::events::{self, EventFilter, LoggedRecord};
-use super::{Micros, StoreError, View};
+use super::{Connection, Micros, StoreError, View};
 
 /// Where a page ends: every column of the order, so that no two rows are at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,16 @@ pub enum Direction {
     Descending,
     /// The oldest first.
     Ascending,
+}
+
+impl Direction {
+    /// How what comes after a place compares with it, and the order.
+    fn comparison_and_way(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Descending => ("<", "DESC"),
+            Self::Ascending => (">", "ASC"),
+        }
+    }
 }
 
 /// What only a short range can be searched for.
@@ -70,12 +80,12 @@ pub async fn page(
     let mut tx = view.begin(pool, page.timeout_millis).await?;
     let mut query = events::select(&page.filter);
     push_search(&mut query, &page.search);
-    let (comparison, way) = match page.direction {
-        Direction::Descending => ("<", "DESC"),
-        Direction::Ascending => (">", "ASC"),
-    };
+    let (comparison, way) = page.direction.comparison_and_way();
     if page.is_in_company_index() {
-        push_places(&mut query, page, comparison, way);
+        let places = places(&mut tx, page).await?;
+        let (times, ids): (Vec<Micros>, Vec<Uuid>) = places.into_iter().unzip();
+        query.push(r#" AND ("timestamp", id) IN (SELECT * FROM unnest("#);
+        query.push_bind(times).push(", ").push_bind(ids).push("))");
     }
     if let Some(place) = page.after {
         query.push(format!(
@@ -133,11 +143,16 @@ impl Page {
     }
 }
 
-/// Restricts a page to places that the index of companies alone has found. A type that is rare
-/// among a company's events would otherwise cost a visit to the row of each of the others.
-fn push_places(query: &mut QueryBuilder<Postgres>, page: &Page, comparison: &str, way: &str) {
-    query.push(r#" AND ("timestamp", id) IN (SELECT "timestamp", id FROM event_log WHERE true"#);
-    events::push_conditions(query, &page.filter);
+/// Where the page's rows are, from an index alone. A type that is rare among a company's events
+/// would otherwise cost a visit to the row of each of the others. A statement of its own: its plan
+/// depends on the values, while the page's own, which then depends on none, is made once.
+async fn places(
+    connection: &mut Connection,
+    page: &Page,
+) -> Result<Vec<(Micros, Uuid)>, StoreError> {
+    let (comparison, way) = page.direction.comparison_and_way();
+    let mut query = QueryBuilder::new(r#"SELECT "timestamp", id FROM event_log WHERE true"#);
+    events::push_conditions(&mut query, &page.filter);
     if let Some(place) = page.after {
         // The place itself, too: it may have further rows, which the page's own condition sorts out.
         query.push(format!(r#" AND ("timestamp", id) {comparison}= ("#));
@@ -147,7 +162,8 @@ fn push_places(query: &mut QueryBuilder<Postgres>, page: &Page, comparison: &str
     query.push(format!(
         r#" GROUP BY "timestamp", id ORDER BY "timestamp" {way}, id {way} LIMIT "#
     ));
-    query.push_bind(page.limit + 1).push(")");
+    query.push_bind(page.limit + 1);
+    Ok(query.build_query_as().fetch_all(connection).await?)
 }
 
 fn push_search(query: &mut QueryBuilder<Postgres>, search: &Search) {

@@ -41,13 +41,17 @@ pub struct Count {
     pub last_at: Micros,
 }
 
-/// How many events a user caused.
+/// How many events a user caused, among those that were looked at.
 #[derive(Clone, Debug)]
 pub struct UserCount {
     /// The user.
     pub user_id: String,
     /// How many.
     pub events: i64,
+    /// How many events were looked at, of all users and of none.
+    pub looked_at: i64,
+    /// The first of these, by its own time.
+    pub first_at: Micros,
 }
 
 /// One reading of the statistics.
@@ -119,7 +123,7 @@ impl Statistics {
         Ok(counts)
     }
 
-    /// The users of the view's company who caused most events in `[from, to)`.
+    /// The users of the view's company who caused most of the latest `among` events in `[from, to)`.
     ///
     /// # Errors
     /// Where Postgres is away, or it takes too long.
@@ -127,16 +131,25 @@ impl Statistics {
         &mut self,
         from: Micros,
         to: Micros,
+        among: i64,
         limit: i64,
     ) -> Result<Vec<UserCount>, StoreError> {
         Ok(sqlx::query_as!(
             UserCount,
-            r#"SELECT user_id AS "user_id!", count(*) AS "events!" FROM event_log
-               WHERE company_id = $1 AND "timestamp" >= $2 AND "timestamp" < $3 AND user_id IS NOT NULL
-               GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $4"#,
+            r#"WITH latest AS MATERIALIZED (
+                   SELECT user_id, "timestamp" FROM event_log
+                   WHERE company_id = $1 AND "timestamp" >= $2 AND "timestamp" < $3
+                   ORDER BY "timestamp" DESC, id DESC LIMIT $4
+               )
+               SELECT user_id AS "user_id!", count(*) AS "events!",
+                   (SELECT count(*) FROM latest) AS "looked_at!",
+                   (SELECT min("timestamp") FROM latest) AS "first_at!: Micros"
+               FROM latest WHERE user_id IS NOT NULL
+               GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $5"#,
             self.company,
             from as _,
             to as _,
+            among,
             limit
         )
         .fetch_all(&mut *self.tx)

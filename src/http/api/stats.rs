@@ -27,6 +27,8 @@ const MAX_BUCKETS: i64 = 10_000;
 const USERS_RANGE: i64 = 31 * 24 * HOUR;
 /// Users that are named.
 const USERS: i64 = 10;
+/// Events that are looked at for the most active users, the latest of the range.
+const USERS_EVENTS: i64 = 10_000;
 
 /// Which part of the history.
 #[derive(Deserialize, IntoParams)]
@@ -122,7 +124,8 @@ struct ErrorShare {
 /// Who caused most events.
 #[derive(Serialize, ToSchema)]
 struct ActiveUsers {
-    /// Counted from here: of a longer range only the last 31 days.
+    /// Counted from here: of a longer range only the last 31 days, and of these only the latest
+    /// 10,000 events.
     #[schema(example = "2026-01-01T00:00:00.000000Z")]
     from: String,
     /// Counted up to here.
@@ -248,15 +251,21 @@ async fn active_users(
     statistics: &mut Statistics,
     range: &Range,
 ) -> Result<ActiveUsers, StoreError> {
-    let from = Micros(range.from.0.max(range.to.0.saturating_sub(USERS_RANGE)));
+    let mut from = range.from.0.max(range.to.0.saturating_sub(USERS_RANGE));
     let users = statistics
-        .most_active_users(from, range.to, USERS)
-        .await?
-        .into_iter();
+        .most_active_users(Micros(from), range.to, USERS_EVENTS, USERS)
+        .await?;
+    if let Some(user) = users
+        .first()
+        .filter(|user| user.looked_at == USERS_EVENTS)
+    {
+        from = user.first_at.0;
+    }
     Ok(ActiveUsers {
-        from: timestamp_text(from.0),
+        from: timestamp_text(from),
         to: timestamp_text(range.to.0),
         users: users
+            .into_iter()
             .map(|user| ActiveUser {
                 user_id: user.user_id,
                 events: user.events,

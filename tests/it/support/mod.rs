@@ -9,7 +9,6 @@ pub use kafka::{RawProducer, make_topic_again};
 pub use process::Serve;
 pub use stack::private_stack;
 
-use std::future::Future;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -204,10 +203,7 @@ pub fn soak() -> bool {
 }
 
 /// Repeats a check until it gives a value; fails at the deadline with what it said last.
-pub async fn eventually<T, F>(what: &str, mut check: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, String>>,
-{
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let since = Instant::now();
     loop {
         match check().await {

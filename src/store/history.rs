@@ -77,7 +77,11 @@ pub async fn page(
     view: &View,
     page: &Page,
 ) -> Result<Vec<LoggedRecord>, StoreError> {
-    let mut tx = view.begin(pool, page.timeout_millis).await?;
+    let timeout = page.timeout_millis;
+    let mut tx = match page.has_one_plan() {
+        true => view.begin_planned_once(pool, timeout).await?,
+        false => view.begin(pool, timeout).await?,
+    };
     let mut query = events::select(&page.filter);
     push_search(&mut query, &page.search);
     let (comparison, way) = page.direction.comparison_and_way();
@@ -100,9 +104,9 @@ pub async fn page(
         query.push(")");
     }
     query.push(format!(
-        r#" ORDER BY "timestamp" {way}, id {way}, topic_id {way}, partition {way}, "offset" {way} LIMIT "#
+        r#" ORDER BY "timestamp" {way}, id {way}, topic_id {way}, partition {way}, "offset" {way} LIMIT {}"#,
+        page.limit
     ));
-    query.push_bind(page.limit);
     let rows = query.build_query_as().fetch_all(&mut *tx).await?;
     tx.commit().await?;
     Ok(rows)
@@ -119,7 +123,7 @@ pub async fn by_id(
     id: Uuid,
     timeout_millis: u32,
 ) -> Result<Vec<LoggedRecord>, StoreError> {
-    let mut tx = view.begin(pool, timeout_millis).await?;
+    let mut tx = view.begin_planned_once(pool, timeout_millis).await?;
     let rows = events::by_id(&mut *tx, id).await?;
     tx.commit().await?;
     Ok(rows)
@@ -128,18 +132,23 @@ pub async fn by_id(
 impl Page {
     /// Whether the index of companies, which holds type and user too, says which events they are.
     fn is_in_company_index(&self) -> bool {
-        let Search {
-            key,
-            correlation_id,
-            text,
-        } = &self.search;
         let filter = &self.filter;
         filter.company.is_some()
             && filter.id.is_none()
             && (filter.user.is_some() || !filter.types.is_empty())
-            && key.is_none()
-            && correlation_id.is_none()
-            && text.is_none()
+            && self.search.is_none()
+    }
+
+    /// Whether one index is the right one for all values. Of a type it depends on how rare it is.
+    fn has_one_plan(&self) -> bool {
+        let filter = &self.filter;
+        filter.company.is_some() && filter.types.is_empty() && self.search.is_none()
+    }
+}
+
+impl Search {
+    fn is_none(&self) -> bool {
+        self.key.is_none() && self.correlation_id.is_none() && self.text.is_none()
     }
 }
 
@@ -160,9 +169,9 @@ async fn places(
         query.push_bind(place.id).push(")");
     }
     query.push(format!(
-        r#" GROUP BY "timestamp", id ORDER BY "timestamp" {way}, id {way} LIMIT "#
+        r#" GROUP BY "timestamp", id ORDER BY "timestamp" {way}, id {way} LIMIT {}"#,
+        page.limit + 1
     ));
-    query.push_bind(page.limit + 1);
     Ok(query.build_query_as().fetch_all(connection).await?)
 }
 

@@ -71,7 +71,7 @@ impl Statistics {
         timeout_millis: u32,
     ) -> Result<Self, StoreError> {
         Ok(Self {
-            tx: view.begin(pool, timeout_millis).await?,
+            tx: view.begin_planned_once(pool, timeout_millis).await?,
             company: view.company().map(str::to_owned),
         })
     }

@@ -40,6 +40,29 @@ impl View {
         pool: &PgPool,
         timeout_millis: u32,
     ) -> Result<Transaction, StoreError> {
+        self.begin_with(pool, timeout_millis, "auto").await
+    }
+
+    /// The same for statements whose plan fits all values: Postgres makes it once a connection. For
+    /// the log's many partitions that takes longer than to read a page.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn begin_planned_once(
+        &self,
+        pool: &PgPool,
+        timeout_millis: u32,
+    ) -> Result<Transaction, StoreError> {
+        self.begin_with(pool, timeout_millis, "force_generic_plan")
+            .await
+    }
+
+    async fn begin_with(
+        &self,
+        pool: &PgPool,
+        timeout_millis: u32,
+        plans: &str,
+    ) -> Result<Transaction, StoreError> {
         let (kind, company, user) = match self {
             Self::Platform => ("platform", "", ""),
             Self::Company(company) => ("company", company.as_str(), ""),
@@ -56,12 +79,14 @@ impl View {
                     set_config('sluice.user', $4, true),
                     set_config('max_parallel_workers_per_gather', '0', true),
                     set_config('jit', 'off', true),
+                    set_config('plan_cache_mode', $5, true),
                     set_config('role', 'sluice_reader', true)",
         )
         .bind(timeout_millis.to_string())
         .bind(kind)
         .bind(company)
         .bind(user)
+        .bind(plans)
         .execute(&mut *tx)
         .await?;
         Ok(tx)

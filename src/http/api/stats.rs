@@ -28,7 +28,7 @@ const USERS_RANGE: i64 = 31 * 24 * HOUR;
 /// Users that are named.
 const USERS: i64 = 10;
 /// Events that are looked at for the most active users, the latest of the range.
-const USERS_EVENTS: i64 = 10_000;
+const USERS_EVENTS: i64 = 2_000;
 
 /// Which part of the history.
 #[derive(Deserialize, IntoParams)]
@@ -125,7 +125,7 @@ struct ErrorShare {
 #[derive(Serialize, ToSchema)]
 struct ActiveUsers {
     /// Counted from here: of a longer range only the last 31 days, and of these only the latest
-    /// 10,000 events.
+    /// 2,000 events.
     #[schema(example = "2026-01-01T00:00:00.000000Z")]
     from: String,
     /// Counted up to here.
@@ -255,10 +255,7 @@ async fn active_users(
     let users = statistics
         .most_active_users(Micros(from), range.to, USERS_EVENTS, USERS)
         .await?;
-    if let Some(user) = users
-        .first()
-        .filter(|user| user.looked_at == USERS_EVENTS)
-    {
+    if let Some(user) = users.first().filter(|user| user.looked_at == USERS_EVENTS) {
         from = user.first_at.0;
     }
     Ok(ActiveUsers {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use rand::rngs::StdRng;
@@ -25,6 +25,9 @@ pub const SEQUENCE: &str = "sequence";
 const UNREADABLE_AMONG: u32 = 40;
 /// How long an attempt may wait for its acknowledgement before it is unknown.
 const MESSAGE_TIMEOUT_MS: &str = "30000";
+/// How long nothing may be acknowledged until the producer is made anew: longer than any attempt
+/// waits. Once in many restarts of its only broker librdkafka sends nothing more.
+const SILENCE: Duration = Duration::from_secs(40);
 
 /// What is produced.
 #[derive(Clone, Debug)]
@@ -94,20 +97,10 @@ impl Load {
             let id = probe::register(space, &topic, &schema).await;
             topics.push((topic, id));
         }
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", &space.servers.brokers)
-            .set("enable.idempotence", "true")
-            .set("partitioner", "murmur2_random")
-            .set("linger.ms", "5")
-            // So that it soon sends to partitions that are added, and hears of a restarted broker
-            // before five minutes have passed (librdkafka#5301).
-            .set("topic.metadata.refresh.interval.ms", "2000")
-            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
-            .create()
-            .expect("a producer");
+        let brokers = space.servers.brokers.clone();
         let (order, orders) = watch::channel(Order::Produce);
         let tally = Arc::default();
-        let producing = produce(producer, topics, traffic, orders, Arc::clone(&tally));
+        let producing = produce(brokers, topics, traffic, orders, Arc::clone(&tally));
         Self {
             order,
             tally,
@@ -155,13 +148,29 @@ impl Load {
     }
 }
 
+fn producer(brokers: &str) -> FutureProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "5")
+        // So that it soon sends to partitions that are added, and hears of a restarted broker
+        // before five minutes have passed (librdkafka#5301).
+        .set("topic.metadata.refresh.interval.ms", "2000")
+        .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
+        .create()
+        .expect("a producer")
+}
+
 async fn produce(
-    producer: FutureProducer,
+    brokers: String,
     topics: Vec<(String, u32)>,
     traffic: Traffic,
     orders: watch::Receiver<Order>,
     tally: Arc<Tally>,
 ) -> Vec<Attempt> {
+    let mut producer = producer(&brokers);
+    let mut heard = Instant::now();
     let mut random = StdRng::seed_from_u64(traffic.seed);
     let mut sequences: HashMap<(usize, u32), u64> = HashMap::new();
     let mut attempts = Vec::new();
@@ -170,10 +179,21 @@ async fn produce(
     loop {
         tokio::select! {
             Some((index, outcome)) = in_flight.next(), if !in_flight.is_empty() => {
+                if matches!(outcome, Outcome::Acknowledged { .. }) {
+                    heard = Instant::now();
+                }
                 settle(&mut attempts, index, outcome, &tally);
                 continue;
             }
             _ = tick.tick() => {}
+        }
+        if in_flight.is_empty() {
+            heard = Instant::now();
+        } else if heard.elapsed() > SILENCE {
+            // The old one is gone, and what it had is unknown, before the new one sends.
+            drop(producer);
+            producer = self::producer(&brokers);
+            heard = Instant::now();
         }
         let order = *orders.borrow();
         match order {

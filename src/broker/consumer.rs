@@ -226,6 +226,10 @@ impl GroupConsumer {
     pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), BrokerError> {
         // The group waits for this answer even where none of them was read yet.
         let read = self.of_fetched(partitions);
+        // librdkafka keeps a pause over this, and one that comes back paused would never be read.
+        if let Err(error) = self.resume(&read) {
+            tracing::warn!(%error, "partitions that are given back stay paused");
+        }
         self.lock_fetched().retain(|place| !read.contains(place));
         let list = list_of(read.iter().map(|p| (p, Offset::Invalid)))?;
         self.consumer

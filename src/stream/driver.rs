@@ -177,8 +177,17 @@ impl Driver {
         }
     }
 
-    /// Beyond the last record there may be transaction markers; progress counts them too.
+    /// The end of a partition, which waits behind what is held.
     fn end(&mut self, place: &TopicPartition, position: i64) {
+        let holds = self.slots.get(place).is_some_and(|s| !s.held.is_empty());
+        match holds {
+            true => self.hold(place, Held::End(position)),
+            false => self.reached(place, position),
+        }
+    }
+
+    /// Beyond the last record there may be transaction markers; progress counts them too.
+    fn reached(&mut self, place: &TopicPartition, position: i64) {
         let Some(slot) = self.slots.get_mut(place) else {
             return;
         };
@@ -189,10 +198,6 @@ impl Driver {
         else {
             return;
         };
-        if !slot.held.is_empty() {
-            self.hold(place, Held::End(position));
-            return;
-        }
         if position > slot.handed_on {
             slot.handed_on = position;
             let lane = lane_of(place, self.lanes.len());

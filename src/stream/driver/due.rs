@@ -35,7 +35,9 @@ impl Driver {
             while let Some(due) = self.take_due(&place) {
                 match due {
                     Held::Record(record) => self.send(place.clone(), record),
-                    Held::End(position) => self.end(&place, position),
+                    // Others may be held behind it: holding it again would put it behind them, and
+                    // of two ends neither would ever pass.
+                    Held::End(position) => self.reached(&place, position),
                 }
             }
             let reads_on = self.slots.get(&place).is_some_and(|s| s.held.is_empty());

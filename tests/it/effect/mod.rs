@@ -3,6 +3,7 @@
 
 mod killed;
 mod letters;
+mod members;
 mod order;
 mod resets;
 mod retries;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sluice::event::Event;
-use sluice::stream::{Delivery, Handler, Origin, Outcome, Unavailable};
+use sluice::stream::{Delivery, Handler, Origin, Outcome, Target, Unavailable};
 
 struct Notes {
     file: PathBuf,
@@ -35,9 +35,9 @@ impl Handler for Notes {
         Duration::from_secs(1)
     }
 
-    async fn targets(&self, event: &Event, _: &Origin) -> Result<Vec<String>, Unavailable> {
+    async fn targets(&self, event: &Event, _: &Origin) -> Result<Vec<Target>, Unavailable> {
         Ok(match &*event.event_type {
-            "order.created" => vec!["packing".to_owned(), "billing".to_owned()],
+            "order.created" => vec!["packing".into(), "billing".into()],
             _ => Vec::new(),
         })
     }

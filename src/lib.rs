@@ -4,6 +4,7 @@
 //!  producers ──► Kafka topics ──► consumer groups ──► Postgres
 //!     │              ▲                 │
 //!     └─ produce ────┘                 ├─ audit: one row a record, exactly once
+//!                                      ├─ webhooks: to the endpoints that asked, at least once
 //!                                      ├─ live: to those who are connected
 //!                                      └─ a Handler of your own: at least once, retried
 //! ```

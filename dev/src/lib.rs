@@ -29,6 +29,7 @@ mod stack;
 mod starting;
 pub mod state;
 pub mod watchdog;
+pub mod webhooks;
 
 pub use server::Server;
 pub use stack::{Ports, Stack, StackOptions, query};

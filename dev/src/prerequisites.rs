@@ -68,8 +68,8 @@ const NEEDS: [Need; 8] = [
     },
 ];
 
-/// What the tests' foreign producers need beside.
-const NEEDS_OF_TESTS: [Need; 2] = [
+/// What the tests' programs in other languages need beside.
+const NEEDS_OF_TESTS: [Need; 3] = [
     Need {
         what: "Java's compiler",
         packages: &["openjdk-17-jdk-headless|default-jdk-headless"],
@@ -84,6 +84,12 @@ const NEEDS_OF_TESTS: [Need; 2] = [
             let check = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))";
             succeeds("python3", &["-c", check])
         },
+    },
+    Need {
+        what: "npm",
+        packages: &["npm"],
+        brew: "node",
+        is_met: || runs("npm", "--version"),
     },
 ];
 

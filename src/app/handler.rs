@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{ServeError, drain, stop_signals};
-use crate::broker::Producer;
 use crate::config::Config;
 use crate::http::{self, Health};
+use crate::produce::Publisher;
 use crate::schema::{RegistryClient, SchemaCache, Tree};
 use crate::store;
 use crate::stream::{Board, EffectGroup, Handler, run_effect};
@@ -34,7 +34,7 @@ pub async fn run_handler<H: Handler>(config: &Config, handler: H) -> Result<(), 
         kafka: config.kafka.clone(),
         effects: config.effects.clone(),
         schemas: Arc::new(schemas),
-        producer: Producer::open(&config.kafka)?,
+        publisher: Publisher::open(config)?,
         pool: pool.clone(),
     };
     let board = Arc::new(Board::new(&name));

@@ -3,10 +3,12 @@
 //! In: the settings and a list of roles. Out: a process that serves until SIGTERM or Ctrl-C. It
 //! starts whatever is away, and waits for it; only a wrong setting or a port in use ends it.
 
+mod groups;
 mod handler;
 mod roles;
 mod upkeep;
 
+use groups::Groups;
 pub use handler::run_handler;
 pub use roles::Role;
 
@@ -17,15 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{self, BrokerError};
+use crate::broker::BrokerError;
 use crate::config::Config;
-use crate::consumers::audit::{self, AuditSink};
 use crate::consumers::live::Live;
-use crate::http::{self, Api, Health, ListenError};
+use crate::deliver::SetupError;
+use crate::http::{self, Api, ApiError, Health, ListenError};
 use crate::produce::PublishError;
 use crate::schema::{RegistryClient, RegistryError, SchemaCache, Tree, TreeError};
-use crate::store::{self, Pool, StoreError};
-use crate::stream::{Board, Group, run_sink};
+use crate::store::{self, StoreError};
 
 /// How long everything in flight may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -49,9 +50,15 @@ pub enum ServeError {
     /// Kafka's settings are wrong.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// Deliveries cannot be made on this machine.
+    #[error(transparent)]
+    Deliver(#[from] SetupError),
     /// The publisher's settings are wrong.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The settings of what the API needs are wrong.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The system refuses something.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -72,17 +79,19 @@ pub async fn serve(config: &Config, roles: &[Role]) -> Result<(), ServeError> {
     let pool = store::connect(config, "serve")?;
     let registry = Arc::new(RegistryClient::new(&config.registry)?);
     let tasks = TaskTracker::new();
-    let mut boards = Vec::new();
     let tree = Arc::new(Tree::load(&config.registry)?);
     let schemas = Arc::new(SchemaCache::new(
         RegistryClient::new(&config.registry)?,
         tree,
     ));
-    if roles.contains(&Role::Audit) {
-        let board = start_audit(config, &pool, schemas.clone(), &tasks, &stop)?;
-        boards.push(board);
-        tasks.spawn(upkeep::make_months_ahead(pool.clone(), stop.clone()));
-    }
+    let groups = Groups {
+        config,
+        pool: &pool,
+        schemas: &schemas,
+        tasks: &tasks,
+        stop: &stop,
+    };
+    let mut boards = groups.start(roles)?;
     tracing::info!(
         listen = %listener.local_addr()?, roles = ?roles, namespace = config.kafka.namespace,
         version = env!("CARGO_PKG_VERSION"), "serving"
@@ -130,34 +139,6 @@ async fn drain(
     drained.map_err(|_| ServeError::NotDrained)?;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn start_audit(
-    config: &Config,
-    pool: &Pool,
-    schemas: Arc<SchemaCache>,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<Arc<Board>, ServeError> {
-    let name = config.kafka.name(audit::GROUP);
-    let group = Group {
-        name: name.clone(),
-        topics: broker::domain_topics(&config.kafka),
-        kafka: config.kafka.clone(),
-        batch_records: config.audit.batch_records,
-        batch_bytes: config.audit.batch_bytes,
-        batch_wait: config.audit.batch_wait(),
-        writers: config.audit.writers,
-    };
-    let board = Arc::new(Board::new(&name));
-    let sink = Arc::new(AuditSink::new(name, schemas, pool.clone()));
-    let run = run_sink(group, sink, pool.clone(), board.clone(), stop.clone());
-    tasks.spawn(async move {
-        if let Err(error) = run.await {
-            tracing::error!(%error, "the audit group cannot run");
-        }
-    });
-    Ok(board)
 }
 
 /// Takes SIGTERM and SIGINT from now on; the future ends at the first.

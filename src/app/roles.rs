@@ -5,6 +5,8 @@
 pub enum Role {
     /// The audit consumer group.
     Audit,
+    /// The webhooks consumer group.
+    Webhooks,
     /// Live push, which the API of the same process hands on.
     Live,
     /// The API under `/api`.
@@ -13,12 +15,13 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the flow.
-    pub const ALL: [Self; 3] = [Self::Audit, Self::Live, Self::Api];
+    pub const ALL: [Self; 4] = [Self::Audit, Self::Webhooks, Self::Live, Self::Api];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Webhooks => "webhooks",
             Self::Live => "live",
             Self::Api => "api",
         }

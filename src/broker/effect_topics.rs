@@ -28,7 +28,8 @@ pub fn dead_letters(group: &str) -> String {
 }
 
 impl Declared {
-    /// The same with the retry topics and dead letters of the groups that the settings name.
+    /// The same with the retry topics and dead letters of the built-in groups and of those that the
+    /// settings name.
     ///
     /// # Errors
     /// Where the file does not say of what they are made, or would lose some of it.
@@ -37,16 +38,17 @@ impl Declared {
         kafka: &Kafka,
         effects: &Effects,
     ) -> Result<Self, DeclarationError> {
-        if effects.groups.is_empty() {
-            return Ok(self);
-        }
-        let section = |name: &str| DeclarationError::new(format!("a section [{name}] is missing"));
+        let section = |name: &str| {
+            DeclarationError::new(format!(
+                "a section [{name}] is missing, of which the topics of webhooks and other groups are made; `topics.toml` of the source has one"
+            ))
+        };
         let retry = self.retry.clone().ok_or_else(|| section("retry"))?;
         let dead = self.dead_letters.clone();
         let dead = dead.ok_or_else(|| section("dead-letters"))?;
         check(self.largest_message(), &retry, &dead)?;
         let mut topics = Vec::new();
-        for group in &effects.groups {
+        for group in effects.all_groups() {
             let group = kafka.name(group);
             for name in retry_topics(&group, effects) {
                 topics.push(new_topic(name.to_string(), &retry));
@@ -126,7 +128,7 @@ mod tests {
         let declared = Declared::built_in(&kafka).unwrap();
         let plain = declared.topics().len();
         let declared = declared.with_effect_groups(&kafka, &effects()).unwrap();
-        assert_eq!(declared.topics().len(), plain + 7);
+        assert_eq!(declared.topics().len(), plain + 2 * 7);
         let named = |name: &str| declared.topics().iter().find(|t| t.name == name).unwrap();
         let retry = named("staging.shop.notes.retry.5s");
         assert_eq!(retry.config["retention.ms"], "1209600000");

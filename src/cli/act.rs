@@ -33,17 +33,62 @@ pub async fn noted<T>(
     ended
 }
 
+/// What is done to something of a company's.
+pub struct Deed<'a> {
+    /// Such as `webhook.create`.
+    pub action: &'a str,
+    /// To what.
+    pub target: &'a str,
+    /// Whose it is.
+    pub company: Option<&'a str>,
+}
+
+/// [`noted`], for a company, which sees it in its own security audit.
+///
+/// # Errors
+/// Those of the act.
+pub async fn carried_out<T, E: std::error::Error + Send + Sync + 'static>(
+    pool: &PgPool,
+    deed: &Deed<'_>,
+    act: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<T> {
+    let ended = act.await;
+    let failure = ended.as_ref().err().map(ToString::to_string);
+    write_end(pool, deed, failure.as_deref()).await;
+    Ok(ended?)
+}
+
 /// Writes down an act that ended, with why where it failed. What is done is not undone because it
 /// cannot be written down (topics and schemas are applied where no database is at hand): that is
 /// said.
 pub async fn note_end(pool: &PgPool, action: &str, target: &str, failure: Option<&str>) {
+    let deed = Deed {
+        action,
+        target,
+        company: None,
+    };
+    write_end(pool, &deed, failure).await;
+}
+
+async fn write_end(pool: &PgPool, deed: &Deed<'_>, failure: Option<&str>) {
     let result = match failure {
         None => ActResult::Done,
         Some(_) => ActResult::Failed,
     };
-    if let Err(error) = write(pool, action, target, None, result, failure).await {
+    let Deed {
+        action,
+        target,
+        company,
+    } = deed;
+    if let Err(error) = write(pool, action, target, *company, result, failure).await {
         eprintln!("sluice: {action} is not in security_audit: {error}");
     }
+}
+
+/// Who acts.
+pub fn actor() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    format!("cli:{user}")
 }
 
 async fn write(
@@ -54,9 +99,8 @@ async fn write(
     result: ActResult,
     detail: Option<&str>,
 ) -> Result<(), StoreError> {
-    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
     let act = Act {
-        actor: &format!("cli:{user}"),
+        actor: &actor(),
         company_id,
         action,
         target: Some(target),

@@ -89,6 +89,7 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "timeout_millis": config.webhooks.timeout_millis,
             "name_servers": config.webhooks.name_servers,
             "encryption_keys": hidden(!config.webhooks.encryption_keys.is_empty()),
+            "subscriptions_per_company": config.webhooks.subscriptions_per_company,
         },
         "log": { "format": config.log.format, "filter": config.log.filter },
     });

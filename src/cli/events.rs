@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::bytes::{Bytes, ShownHeader};
 use super::export::{Format, export};
 use super::indent::indent_json;
-use super::output::printable;
+use super::output::{printable, printable_lines};
 use super::{Context, Exit, Output, print_listing};
 use crate::consumers::audit::read::{EventReader, Position, ReadError, positioned};
 use crate::event::{Event, TypeFilter, parse_timestamp, timestamp_text};
@@ -249,6 +249,7 @@ async fn show(id: Uuid, context: &Context, pool: &PgPool) -> anyhow::Result<Exit
 
 fn show_text(event: &Event, records: &[ShownRecord<'_>]) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    // JSON escapes most control characters, but not those above U+007E.
     writeln!(out, "{}", printable_lines(&indent_json(&event.to_json())))?;
     for record in records {
         let Position {
@@ -278,14 +279,6 @@ fn show_text(event: &Event, records: &[ShownRecord<'_>]) -> io::Result<()> {
         writeln!(out, "record hash  {}", record.record_hash)?;
     }
     Ok(())
-}
-
-/// JSON escapes most control characters, but not those above U+007E.
-fn printable_lines(text: &str) -> String {
-    text.split('\n')
-        .map(printable)
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 #[cfg(test)]

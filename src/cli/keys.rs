@@ -45,7 +45,7 @@ struct CreateArgs {
         long = "scope",
         value_name = "SCOPE",
         required = true,
-        help = "What it may do, may be repeated: events:read, events:publish, security:read, and for a key of the platform events:read:any, events:publish:any, security:read:any"
+        help = "What it may do, may be repeated: events:read, events:publish, security:read, webhooks:manage, and for a key of the platform events:read:any, events:publish:any, security:read:any, webhooks:manage:any"
     )]
     scopes: Vec<Scope>,
     /// From when on it is refused (RFC 3339, or YYYY-MM-DD in UTC); never by default.

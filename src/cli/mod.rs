@@ -6,6 +6,7 @@ mod audit;
 mod bytes;
 mod config;
 mod confirm;
+mod deadletters;
 mod events;
 mod export;
 mod indent;
@@ -19,6 +20,8 @@ mod schemas;
 mod serve;
 mod settle;
 mod topics;
+mod waiting;
+mod webhooks;
 
 pub use output::{Output, print_listing, progress_bar};
 
@@ -63,6 +66,9 @@ enum Command {
     /// Topics: make and mend them as declared, list them, settle a loss.
     #[command(subcommand)]
     Topics(topics::Args),
+    Webhooks(webhooks::WebhooksArgs),
+    #[command(name = "deadletters")]
+    DeadLetters(deadletters::DeadLettersArgs),
 }
 
 /// How a command ended; its number is the process's exit status.
@@ -120,6 +126,8 @@ pub async fn run() -> anyhow::Result<Exit> {
         Command::Keys(args) => keys::run(args, &context).await,
         Command::Schemas(args) => schemas::run(args, &context).await,
         Command::Topics(args) => topics::run(args, &context).await,
+        Command::Webhooks(args) => webhooks::run(args, &context).await,
+        Command::DeadLetters(args) => deadletters::run(args, &context).await,
     };
     match result {
         Err(error) if output::output_closed(&error) => Ok(Exit::Done),

@@ -6,6 +6,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::event::timestamp_text;
+use crate::store::Micros;
+
 /// The form of data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
@@ -55,6 +58,35 @@ pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// [`printable`] text whose lines stay lines.
+pub fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    lines.join("\n")
+}
+
+/// A text, or the mark of none.
+pub fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+/// A time, or the mark of none.
+pub fn time_or_dash(time: Option<Micros>) -> String {
+    time.map_or("-".to_owned(), |time| timestamp_text(time.0))
+}
+
+/// Prints one thing: a line for each of what is known of it.
+///
+/// # Errors
+/// Where stdout is closed.
+pub fn print_fields(fields: &[(&str, String)]) -> anyhow::Result<()> {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = std::io::stdout().lock();
+    for (name, value) in fields {
+        writeln!(out, "{name:width$}  {}", printable(value))?;
+    }
+    Ok(())
 }
 
 /// Whether a command ended because nobody reads its output any more, as `| head` does.

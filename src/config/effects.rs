@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The groups whose effect lies outside that are part of this program.
+const BUILT_IN_GROUPS: [&str; 1] = ["sluice.webhooks"];
+
 /// `effects.*`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -45,6 +48,12 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MOST: usize = 16;
 
 impl Effects {
+    /// Every group that has retry and dead-letter topics, without the namespace.
+    pub fn all_groups(&self) -> impl Iterator<Item = &str> {
+        let own = self.groups.iter().map(String::as_str);
+        BUILT_IN_GROUPS.into_iter().chain(own)
+    }
+
     /// What is wrong with it, if anything.
     pub(super) fn fault(&self) -> Option<String> {
         let delays: Vec<Duration> = self.retry_tiers.iter().map(|tier| tier.0).collect();
@@ -59,8 +68,14 @@ impl Effects {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let wrong =
             |name: &&String| name.is_empty() || name.len() > 100 || !name.bytes().all(allowed);
-        self.groups.iter().find(wrong).map(|name| {
-            format!("effects.groups: '{name}' is not 1 to 100 of letters, digits, '.', '_' and '-'")
+        if let Some(name) = self.groups.iter().find(wrong) {
+            return Some(format!(
+                "effects.groups: '{name}' is not 1 to 100 of letters, digits, '.', '_' and '-'"
+            ));
+        }
+        let built_in = |name: &&String| BUILT_IN_GROUPS.contains(&name.as_str());
+        self.groups.iter().find(built_in).map(|name| {
+            format!("effects.groups: '{name}' is built in; name only groups of your own")
         })
     }
 }
@@ -137,6 +152,27 @@ mod tests {
         for text in ["", "5", "s", "0s", "5 s", "-5s", "5d"] {
             assert!(text.parse::<Tier>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_group_of_ones_own_is_not_a_built_in_one() {
+        let with = |group: &str| Effects {
+            groups: vec![group.to_owned()],
+            ..Effects::default()
+        };
+        assert_eq!(with("shop.notes").fault(), None);
+        let groups = with("shop.notes");
+        assert_eq!(
+            groups.all_groups().collect::<Vec<_>>(),
+            ["sluice.webhooks", "shop.notes"]
+        );
+        assert!(
+            with("sluice.webhooks")
+                .fault()
+                .unwrap()
+                .contains("built in")
+        );
+        assert!(with("a b").fault().is_some());
     }
 
     #[test]

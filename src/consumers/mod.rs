@@ -1,3 +1,4 @@
 //! One folder a consumer group.
 pub mod audit;
 pub mod live;
+pub mod webhooks;

@@ -29,7 +29,7 @@ pub enum SetupError {
     #[error("name servers: {0}; set webhooks.name_servers, or mend /etc/resolv.conf")]
     NameServers(String),
     /// The system's certificates cannot be had.
-    #[error("TLS: {0}")]
+    #[error("TLS: {0}; install the system's certificates (ca-certificates)")]
     Tls(String),
 }
 

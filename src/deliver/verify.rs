@@ -84,6 +84,23 @@ pub enum Mismatch {
     WrongSecret,
 }
 
+impl Mismatch {
+    /// One word for it.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoHeader { .. } => "no_header",
+            Self::Unreadable { .. } => "unreadable_header",
+            Self::OutOfTolerance { .. } => "out_of_tolerance",
+            Self::Whitespace(_) => "whitespace",
+            Self::Reserialised { .. } => "reserialised",
+            Self::WrongHeader { .. } => "wrong_header",
+            Self::IdOrTimestamp => "id_or_timestamp",
+            Self::SecretNotDecoded => "secret_not_decoded",
+            Self::WrongSecret => "wrong_secret",
+        }
+    }
+}
+
 fn like(found: &Option<String>) -> String {
     let text = |name| format!("; '{name}' looks like it");
     found.as_ref().map(text).unwrap_or_default()

@@ -5,9 +5,11 @@
 
 mod json;
 mod names;
+mod number;
 
 pub use json::{parse_timestamp, timestamp_text};
 pub use names::{TypeFilter, domain_of_topic, type_from_full_name};
+pub use number::Number;
 
 use std::sync::Arc;
 

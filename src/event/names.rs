@@ -45,7 +45,7 @@ fn snake_case(name: &str) -> String {
 ///
 /// `system.*` types are matched only by their explicit name, so that a subscriber to everything
 /// does not receive the pipeline's own complaints.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TypeFilter {
     /// Every type but `system.*`.
     All,

@@ -12,7 +12,7 @@ mod problem;
 mod rate;
 mod server;
 
-pub use api::Api;
+pub use api::{Api, ApiError};
 pub use health::Health;
 
 use std::net::SocketAddr;

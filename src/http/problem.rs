@@ -85,16 +85,22 @@ kinds! {
     not_acceptable: NOT_ACCEPTABLE, "not-acceptable", "There is no such form of it";
     key_used: CONFLICT, "idempotency-key-used", "The Idempotency-Key belongs to another request";
     key_under_way: CONFLICT, "idempotency-key-under-way", "The request is being worked on";
+    limit_reached: CONFLICT, "limit-reached", "The company has as many as it may have";
+    not_active: CONFLICT, "not-active", "The subscription is not active";
+    still_waiting: CONFLICT, "still-waiting", "The delivery has not come to an end";
     too_slow: REQUEST_TIMEOUT, "request-timeout", "The request did not arrive in time";
     too_many_requests: TOO_MANY_REQUESTS, "too-many-requests", "The caller asks too often";
     too_large: PAYLOAD_TOO_LARGE, "too-large", "The body is too large";
     not_json: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not of a type that is read here";
     invalid_event: UNPROCESSABLE_ENTITY, "invalid-event", "An event does not fit its schema";
     invalid_query: UNPROCESSABLE_ENTITY, "invalid-query", "A parameter cannot be used";
+    invalid_body: UNPROCESSABLE_ENTITY, "invalid-body", "A member of the body cannot be used";
+    selection_too_large: UNPROCESSABLE_ENTITY, "selection-too-large", "More is selected than one call may send";
     query_too_slow: UNPROCESSABLE_ENTITY, "query-too-slow", "The query took too long";
     too_many: TOO_MANY_REQUESTS, "too-many", "There are as many as there may be";
     internal: INTERNAL_SERVER_ERROR, "internal", "The fault is ours";
     unavailable: SERVICE_UNAVAILABLE, "unavailable", "A server that this needs is away";
+    not_set_up: SERVICE_UNAVAILABLE, "not-set-up", "The operator has not set this up";
     outcome_unknown: SERVICE_UNAVAILABLE, "outcome-unknown", "Whether the events were published is not known";
     busy: SERVICE_UNAVAILABLE, "busy", "Too much is under way";
 }

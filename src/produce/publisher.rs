@@ -167,6 +167,11 @@ impl Publisher {
         })
     }
 
+    /// What sends its records, for others of the same process.
+    pub(crate) fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
     /// The schemas by which events are checked.
     pub fn catalog(&self) -> &Catalog {
         &self.shared.catalog

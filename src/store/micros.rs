@@ -1,10 +1,13 @@
 //! Instants as the database keeps them.
 
+use serde::{Serialize, Serializer};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::{Decode, Encode, Postgres, Type};
+
+use crate::event::timestamp_text;
 
 /// Microseconds since the Unix epoch, for `timestamptz`. Postgres' infinities become the ends of
 /// the range.
@@ -43,5 +46,12 @@ impl Encode<'_, Postgres> for Micros {
         let since = self.0.saturating_sub(POSTGRES_EPOCH_MICROS);
         buffer.extend_from_slice(&since.to_be_bytes());
         Ok(IsNull::No)
+    }
+}
+
+/// As every surface writes a time.
+impl Serialize for Micros {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&timestamp_text(self.0))
     }
 }

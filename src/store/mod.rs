@@ -31,6 +31,11 @@ pub mod statistics;
 pub mod topic_history;
 mod transaction;
 mod view;
+pub mod webhook_changes;
+pub mod webhook_counts;
+pub mod webhook_secrets;
+pub mod webhook_states;
+pub mod webhook_subscriptions;
 
 pub use error::StoreError;
 pub use micros::Micros;
@@ -38,6 +43,7 @@ pub use pool::connect;
 pub use rows::Rows;
 pub use sqlx::PgPool;
 pub use transaction::{
-    Connection, Pool, Transaction, begin, ping, release_savepoint, rollback_to_savepoint, savepoint,
+    Connection, Pool, Transaction, begin, commit, ping, release_savepoint, rollback_to_savepoint,
+    savepoint,
 };
 pub use view::View;

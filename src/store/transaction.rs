@@ -20,6 +20,14 @@ pub async fn begin(pool: &Pool) -> Result<Transaction, StoreError> {
     Ok(pool.begin().await?)
 }
 
+/// Keeps what a transaction did.
+///
+/// # Errors
+/// Where Postgres is away; then it is not known whether it was kept.
+pub async fn commit(tx: Transaction) -> Result<(), StoreError> {
+    Ok(tx.commit().await?)
+}
+
 /// Begins a transaction that holds the lock of this name, for which every process of ours asks.
 ///
 /// # Errors

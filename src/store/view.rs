@@ -30,6 +30,11 @@ impl View {
         }
     }
 
+    /// Whether it is one person's, who administers nothing.
+    pub fn is_member(&self) -> bool {
+        matches!(self, Self::Member { .. })
+    }
+
     /// A read-only transaction that sees what this view sees. Each statement in it is ended by
     /// Postgres after `timeout_millis`.
     ///

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -249,18 +250,19 @@ async fn run_once(
     ended.unwrap_or_else(|_| Err(BrokerError::interrupted("the poll thread panicked")))
 }
 
-/// A task that panics would stand still silently; it is named where people look.
+/// A task that panics would stand still silently; it is named where people look. What is returned
+/// ends with it.
 pub(super) fn spawn_watched(
     board: &Arc<Board>,
     name: String,
     task: impl Future<Output = ()> + Send + 'static,
-) {
+) -> JoinHandle<()> {
     let (board, task) = (board.clone(), tokio::spawn(task));
     tokio::spawn(async move {
         if let Err(panic) = task.await {
             board.ended(&format!("{name} stopped: {panic}; restart the process"));
         }
-    });
+    })
 }
 
 fn spawn_poll_thread(

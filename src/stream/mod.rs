@@ -18,6 +18,8 @@ mod backoff;
 mod batch;
 mod board;
 mod claim;
+pub mod dead_letters;
+pub mod deliveries;
 mod driver;
 mod effect;
 mod fault_point;
@@ -32,7 +34,7 @@ mod write;
 
 pub use assignment::{Assignment, Received};
 pub use board::{Board, GroupReport, PartitionState};
-pub use effect::{Delivery, EffectGroup, Failure, Handler, Origin, Outcome, run_effect};
+pub use effect::{Delivery, EffectGroup, Failure, Handler, Origin, Outcome, Target, run_effect};
 pub use follower::{Chunks, Follow, Followed, follow};
 pub use group::{Group, run_sink};
 pub use member::Start;

@@ -28,7 +28,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(space: &Space, output: Output) -> Self {
+    /// How it ended.
+    pub fn new(space: &Space, output: Output) -> Self {
         let text = |bytes: Vec<u8>| {
             String::from_utf8(bytes)
                 .unwrap()

@@ -121,11 +121,12 @@ async fn new_program_on_old_schema(before: &Path) {
     space.ok(&["migrate"]);
     space.program = today;
 
-    let serve = Serve::start(&space);
+    // With every role.
+    let serve = Serve::start_as(&space, &[], &[]);
     publish(&space, 0..20);
     space.wait_for_rows(20).await;
     // What needs the new tables says what to do, and keeps nothing else from its work.
-    eventually("live push that names the command", async || {
+    eventually("webhooks that name the command", async || {
         let log = serve.log();
         let said = log.contains("run `sluice migrate`");
         said.then_some(()).ok_or(log)

@@ -51,7 +51,7 @@ pub fn install(
         }) {
             Ok(()) => return Ok(folder.to_owned()),
             Err(error) if attempt + 1 == ATTEMPTS || watchdog::is_stopping() => {
-                let advice = "check the network, the settings of Maven (`mvn -v`, ~/.m2/settings.xml) or pip (`pip config list`), and that the disk is not full, then run it again";
+                let advice = "check the network, the settings of Maven (`mvn -v`, ~/.m2/settings.xml), pip (`pip config list`) or npm (`npm config list`), and that the disk is not full, then run it again";
                 return Err(error.context(format!(
                     "cannot fetch {title} after {} attempts: {advice}",
                     attempt + 1

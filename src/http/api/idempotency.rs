@@ -4,7 +4,9 @@
 //! the answer that was given. Where none was given, because the service or Kafka went away, the
 //! repeat runs again and its events get the same ids, so that receivers can tell them.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -136,6 +138,45 @@ impl Repeatable {
         };
         if let Err(error) = given_up {
             tracing::warn!(%error, "a key is given up when its time is over");
+        }
+    }
+}
+
+/// The JSON of an answer, as it is given and kept.
+pub(super) struct Answer(Vec<u8>);
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "application/json")], self.0).into_response()
+    }
+}
+
+/// Runs a request, or gives the answer that it was given when it came first.
+///
+/// # Errors
+/// Those of [`Repeatable::begin`] and of the request.
+pub(super) async fn answered<T: Serialize>(
+    pool: &Pool,
+    caller: &Caller,
+    headers: &HeaderMap,
+    parts: &[&[u8]],
+    run: impl AsyncFnOnce() -> Result<T, Problem>,
+) -> Result<Answer, Problem> {
+    let repeatable = match Repeatable::begin(pool, caller, headers, parts).await? {
+        Turn::Run(repeatable) => repeatable,
+        Turn::Answered(answer) => return Ok(Answer(answer)),
+    };
+    let answer = run().await.and_then(|answer| {
+        serde_json::to_vec(&answer).map_err(|error| Problem::internal(error.to_string()))
+    });
+    match answer {
+        Ok(answer) => {
+            repeatable.answered(&answer).await;
+            Ok(Answer(answer))
+        }
+        Err(problem) => {
+            repeatable.failed(&problem).await;
+            Err(problem)
         }
     }
 }

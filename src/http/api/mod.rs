@@ -1,8 +1,11 @@
 //! The API under `/api`. In: requests of a known [`Caller`]. Out: JSON, or a problem document.
 
+mod acting;
 mod batch;
+mod body;
 mod catalog;
 mod cursor;
+mod dead_letters;
 mod events;
 mod export;
 mod headers;
@@ -14,8 +17,10 @@ mod parameters;
 mod path;
 mod query;
 mod record;
+mod responses;
 mod security;
 mod stats;
+mod webhooks;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,9 +42,11 @@ use super::rate::Rates;
 use crate::config::{self, Config};
 use crate::consumers::audit::read::{EventReader, ReadError};
 use crate::consumers::live::Live;
+use crate::consumers::webhooks::{SubscriptionError, Subscriptions};
 use crate::produce::{PublishError, Publisher};
-use crate::schema::Tree;
+use crate::schema::{Tree, TreeError};
 use crate::store::{Pool, StoreError};
+use crate::stream::dead_letters::DeadLetters;
 
 /// Bytes of all bodies that may be under way in `POST /api/events`, in KiB.
 const BODIES_KIB: usize = 64 * 1024;
@@ -65,6 +72,23 @@ struct Shared {
     http: config::Http,
     /// Live push, where this process has that role.
     live: Option<Live>,
+    subscriptions: Subscriptions,
+    letters: DeadLetters,
+}
+
+/// Why there is no API.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The settings of Kafka or the registry are wrong, or the schemas cannot be read.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The same of webhooks.
+    #[error(transparent)]
+    Webhooks(#[from] SubscriptionError),
+    /// The schemas cannot be read.
+    #[error(transparent)]
+    Schemas(#[from] TreeError),
 }
 
 impl Api {
@@ -72,7 +96,7 @@ impl Api {
     ///
     /// # Errors
     /// Where the settings of Kafka or the registry are wrong, or the schemas cannot be read.
-    pub fn new(config: &Config, pool: Pool, live: Option<Live>) -> Result<Self, PublishError> {
+    pub fn new(config: &Config, pool: Pool, live: Option<Live>) -> Result<Self, ApiError> {
         Ok(Self(Arc::new(Shared {
             authenticator: Authenticator::new(pool.clone(), &config.auth),
             publisher: Publisher::open(config)?,
@@ -84,6 +108,8 @@ impl Api {
             rates: Rates::new(&config.http),
             http: config.http.clone(),
             live,
+            subscriptions: Subscriptions::new(config, pool.clone())?,
+            letters: DeadLetters::new(config, pool.clone()),
             pool,
         })))
     }
@@ -150,7 +176,13 @@ fn cross_origin(allowed: &[String]) -> CorsLayer {
     let allowed: Vec<HeaderValue> = allowed.iter().filter_map(|o| o.parse().ok()).collect();
     CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

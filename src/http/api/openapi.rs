@@ -6,7 +6,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, catalog, events, history, live, record, security, stats};
+use super::{Api, catalog, dead_letters, events, history, live, record, security, stats, webhooks};
 use crate::http::problem::Problem;
 
 #[derive(OpenApi)]
@@ -28,6 +28,8 @@ use crate::http::problem::Problem;
         (name = "events", description = "Publishing and history"),
         (name = "live", description = "What happens, as it happens: `GET /ws` (see above), the same as Server-Sent Events, and tickets"),
         (name = "event types", description = "What can happen"),
+        (name = "webhooks", description = "Events to a company's own addresses: who wants which, and what became of them"),
+        (name = "dead letters", description = "What was not done, why, and doing it again"),
         (name = "security audit", description = "Who was let in, and what was administered"),
     )
 )]
@@ -45,6 +47,8 @@ pub(super) fn described() -> (axum::Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(catalog::list))
         .routes(routes!(catalog::show))
         .routes(routes!(security::list))
+        .merge(webhooks::routes())
+        .merge(dead_letters::routes())
         .split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     document

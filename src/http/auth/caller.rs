@@ -20,17 +20,23 @@ pub enum Scope {
     SecurityRead,
     /// Read the security audit of any company.
     SecurityReadAny,
+    /// Administer its company's webhooks, and send its dead letters again.
+    WebhooksManage,
+    /// Administer the webhooks and dead letters of any company.
+    WebhooksManageAny,
 }
 
 impl Scope {
     /// Every scope that a key can have.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::EventsRead,
         Self::EventsReadAny,
         Self::EventsPublish,
         Self::EventsPublishAny,
         Self::SecurityRead,
         Self::SecurityReadAny,
+        Self::WebhooksManage,
+        Self::WebhooksManageAny,
     ];
 
     /// Its name in lists, requests and the database.
@@ -42,6 +48,8 @@ impl Scope {
             Self::EventsPublishAny => "events:publish:any",
             Self::SecurityRead => "security:read",
             Self::SecurityReadAny => "security:read:any",
+            Self::WebhooksManage => "webhooks:manage",
+            Self::WebhooksManageAny => "webhooks:manage:any",
         }
     }
 
@@ -49,7 +57,10 @@ impl Scope {
     pub fn is_platforms(self) -> bool {
         matches!(
             self,
-            Self::EventsReadAny | Self::EventsPublishAny | Self::SecurityReadAny
+            Self::EventsReadAny
+                | Self::EventsPublishAny
+                | Self::SecurityReadAny
+                | Self::WebhooksManageAny
         )
     }
 }
@@ -93,7 +104,12 @@ impl Role {
     fn scopes(self) -> &'static [Scope] {
         match self {
             Self::Member => &[Scope::EventsRead],
-            Self::CompanyAdmin => &[Scope::EventsRead, Scope::EventsPublish, Scope::SecurityRead],
+            Self::CompanyAdmin => &[
+                Scope::EventsRead,
+                Scope::EventsPublish,
+                Scope::SecurityRead,
+                Scope::WebhooksManage,
+            ],
             Self::Admin => &[
                 Scope::EventsRead,
                 Scope::EventsReadAny,
@@ -101,6 +117,8 @@ impl Role {
                 Scope::EventsPublishAny,
                 Scope::SecurityRead,
                 Scope::SecurityReadAny,
+                Scope::WebhooksManage,
+                Scope::WebhooksManageAny,
             ],
         }
     }
@@ -210,6 +228,31 @@ impl Caller {
         Ok(View::Company(self.own(company)?))
     }
 
+    /// Whose webhooks and dead letters it administers, of `company` where it names one.
+    ///
+    /// # Errors
+    /// As [`Self::view`].
+    pub fn manages(&self, company: Option<&str>) -> Result<View, Problem> {
+        if self.may(Scope::WebhooksManageAny) {
+            return Ok(company.map_or(View::Platform, |company| View::Company(company.to_owned())));
+        }
+        if !self.may(Scope::WebhooksManage) {
+            return Err(missing(Scope::WebhooksManage));
+        }
+        Ok(View::Company(self.own(company)?))
+    }
+
+    /// The company for which it makes a webhook, `company` where it names one.
+    ///
+    /// # Errors
+    /// As [`Self::view`], and where it has no company and names none.
+    pub fn manages_for(&self, company: Option<&str>) -> Result<String, Problem> {
+        match self.manages(company)? {
+            View::Platform => self.own_company().map(str::to_owned),
+            View::Company(company) | View::Member { company, .. } => Ok(company),
+        }
+    }
+
     /// Its own company, which is the only one that it may name.
     fn own(&self, named: Option<&str>) -> Result<String, Problem> {
         let own = self.own_company()?;
@@ -317,6 +360,25 @@ mod tests {
         assert!(nobody.view(None).is_err());
         let publisher = Caller::key("p", Some("c".into()), vec![Scope::EventsPublish]);
         assert!(publisher.view(None).is_err());
+    }
+
+    #[test]
+    fn who_administers_webhooks_does_so_for_its_company_or_for_any() {
+        let company = |name: &str| Some(View::Company(name.to_owned()));
+        assert!(person(Role::Member).manages(None).is_err());
+        let of_company = person(Role::CompanyAdmin);
+        assert_eq!(of_company.manages(None).ok(), company("c"));
+        assert!(of_company.manages(Some("d")).is_err());
+        assert_eq!(of_company.manages_for(None).ok().as_deref(), Some("c"));
+        let admin = person(Role::Admin);
+        assert_eq!(admin.manages(None).ok(), Some(View::Platform));
+        assert_eq!(admin.manages(Some("d")).ok(), company("d"));
+        assert_eq!(admin.manages_for(None).ok().as_deref(), Some("c"));
+        assert_eq!(admin.manages_for(Some("d")).ok().as_deref(), Some("d"));
+        let platform = Caller::key("p", None, vec![Scope::WebhooksManageAny]);
+        assert!(platform.manages_for(None).is_err(), "nobody is named");
+        let reader = Caller::key("p", Some("c".into()), vec![Scope::EventsRead]);
+        assert!(reader.manages(None).is_err());
     }
 
     #[test]

@@ -4,13 +4,21 @@
 //! Every statement may be repeated when its answer was lost: what it did is known by the lease's
 //! id, which is made anew for each time that a delivery is taken.
 
+pub mod dead;
+pub mod listed;
+mod post;
+mod remove;
+pub mod resend;
 mod settle;
 mod take;
 
+pub use post::{Due, claim_due, posted};
+pub use remove::remove_ended;
 pub use settle::{Attempt, Settlement, insert_attempts, release, settle};
 pub use take::{NewDelivery, State, Taken, Want, insert, states, take};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -53,11 +61,16 @@ impl Status {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the stored text.
+    pub fn parse(text: &str) -> Option<Self> {
         [Self::Pending, Self::Delivered, Self::Retrying, Self::Dead]
             .into_iter()
             .find(|status| status.as_str() == text)
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The keys as columns, in the order of the primary key.

@@ -52,6 +52,7 @@ pub async fn settle(
     let written = sqlx::query_scalar!(
         r#"UPDATE deliveries d
            SET status = b.status, attempts = b.attempts, hop = b.new_hop, lease_until = NULL,
+               post_at = NULL,
                class = b.class, failure = b.failure,
                first_failed_at = 'epoch'::timestamptz + b.first_failed * interval '1 millisecond',
                next_attempt_at = 'epoch'::timestamptz + b.next_attempt * interval '1 millisecond',
@@ -93,7 +94,7 @@ pub struct Attempt {
     pub key: DeliveryKey,
     /// The lease under which it was made.
     pub lease_id: Uuid,
-    /// The event's company.
+    /// The company for which it is.
     pub company_id: Option<String>,
     /// Its number, from 1; of one that was put off, the number of the next.
     pub attempt: i32,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::{DeliveryKey, Keys, Status};
+use super::{DeliveryKey, Keys, Status, millis};
 use crate::store::{Micros, StoreError};
 
 /// A delivery to be made, already taken.
@@ -22,7 +22,7 @@ pub struct NewDelivery<'a> {
     pub event_id: Uuid,
     /// The event's type.
     pub event_type: &'a str,
-    /// The event's company.
+    /// The company for which it is.
     pub company_id: Option<&'a str>,
     /// The hop of the record that was read.
     pub hop: i32,
@@ -30,10 +30,6 @@ pub struct NewDelivery<'a> {
     pub attempts: i32,
     /// Who takes it.
     pub lease_id: Uuid,
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Makes rows, taken for `lease`. Returns the leases of those that were made; the others are there
@@ -114,7 +110,8 @@ pub struct Taken {
 }
 
 /// Takes rows that are there, open, at the record's hop, and leased by nobody. One that is behind
-/// the record (of a database that was restored) is brought to its hop.
+/// the record (of a database that was restored) is brought to its hop. Its letter has been read, so
+/// that it need not be produced any more.
 ///
 /// # Errors
 /// Where Postgres is away.
@@ -130,7 +127,7 @@ pub async fn take(
     Ok(sqlx::query_as!(
         Taken,
         r#"UPDATE deliveries d
-           SET lease_id = b.lease_id, hop = b.hop,
+           SET lease_id = b.lease_id, hop = b.hop, post_at = NULL,
                lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
            FROM unnest($3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::bigint[], $8::int[], $9::uuid[])
                 AS b(topic_id, partition, off, target, run, hop, lease_id)

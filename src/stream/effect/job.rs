@@ -49,6 +49,8 @@ pub struct Delivery {
 #[derive(Debug)]
 pub(super) struct Job {
     pub key: DeliveryKey,
+    /// The company for which it is.
+    pub company_id: Option<Arc<str>>,
     pub origin: Arc<Origin>,
     /// The event, or why there is none to be had.
     pub event: Result<Arc<Event>, Failure>,

@@ -14,6 +14,7 @@ const MAX_FAILURE: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Letter {
     pub key: DeliveryKey,
+    pub company_id: Option<Arc<str>>,
     pub topic: Arc<str>,
     pub appended_millis: i64,
     /// Attempts made so far.
@@ -30,6 +31,7 @@ impl Letter {
     pub(super) fn of(job: &Job, hop: i32, attempts: i32, failed: Failed) -> Self {
         Self {
             key: job.key.clone(),
+            company_id: job.company_id.clone(),
             topic: job.origin.topic.clone(),
             appended_millis: job.origin.appended_millis,
             attempts,
@@ -43,7 +45,9 @@ impl Letter {
 
     pub(super) fn headers(&self) -> Vec<(&'static str, Vec<u8>)> {
         let time = |millis: i64| timestamp_text(millis.saturating_mul(1_000));
-        [
+        let company = self.company_id.as_ref();
+        let company = company.map(|company| ("sluice-company", company.to_string()));
+        let always = [
             ("sluice-origin-topic", self.topic.to_string()),
             ("sluice-origin-topic-id", self.key.topic_id.to_string()),
             ("sluice-origin-partition", self.key.partition.to_string()),
@@ -57,9 +61,10 @@ impl Letter {
             ("sluice-first-failed-at", time(self.first_failed_millis)),
             ("sluice-failure-class", self.class.clone()),
             ("sluice-failure", self.failure.clone()),
-        ]
-        .map(|(name, value)| (name, value.into_bytes()))
-        .into()
+        ];
+        let all = always.into_iter().chain(company);
+        all.map(|(name, value)| (name, value.into_bytes()))
+            .collect()
     }
 
     /// What a record of a retry topic says; or which header is missing or wrong.
@@ -83,6 +88,7 @@ impl Letter {
                 target: text("sluice-target")?.into(),
                 run: parsed(text, "sluice-run")?,
             },
+            company_id: text("sluice-company").ok().map(Arc::from),
             topic: text("sluice-origin-topic")?.into(),
             appended_millis: time("sluice-origin-timestamp")?,
             attempts: parsed(text, "sluice-attempt")?,
@@ -146,6 +152,7 @@ mod tests {
                 target: "sub-1".into(),
                 run: 0,
             },
+            company_id: Some("c2".into()),
             topic: "ns.events.order.v1".into(),
             appended_millis: 1_700_000_000_123,
             attempts: 2,
@@ -170,6 +177,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(Letter::parse(&headers(&letter(), "")), Ok(letter()));
+        let nobodys = Letter {
+            company_id: None,
+            ..letter()
+        };
+        assert_eq!(Letter::parse(&headers(&nobodys, "")), Ok(nobodys));
         let missing = "sluice-origin-offset";
         assert_eq!(Letter::parse(&headers(&letter(), missing)), Err(missing));
     }

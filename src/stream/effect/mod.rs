@@ -9,8 +9,8 @@
 //!        └───────────────────────────── due after the tier's delay ◄─────────────────────────┘
 //! ```
 //!
-//! In: a [`Handler`]. Out: its effects, one row a (record, target, run) in `deliveries`, and the
-//! group's own retry and dead-letter topics. The row is written first, then a retry or dead letter
+//! In: a [`Handler`]. Out: its effects, one row a (record, target, run) in `deliveries`, the group's
+//! own retry and dead-letter topics, and a `system.error` beside each dead letter. The row is written first, then a retry or dead letter
 //! is produced and acknowledged, then the offset moves; so a crash repeats an attempt at most, and
 //! never loses one. Whatever of ours is away is waited for; no attempt starts while Postgres is.
 
@@ -25,14 +25,18 @@ mod outcome;
 mod plan;
 mod post;
 mod record;
+mod repost;
 mod run;
 mod schedule;
+mod system_error;
 mod take;
+mod target;
 mod work;
 
 pub use job::{Delivery, Origin};
 pub use outcome::{Failure, Outcome};
 pub use run::{EffectGroup, run_effect};
+pub use target::Target;
 
 use std::future::Future;
 use std::time::Duration;
@@ -63,13 +67,30 @@ pub trait Handler: Send + Sync + 'static {
         Duration::from_secs(5)
     }
 
+    /// Whether its targets are ids of webhook subscriptions, by which the `system.error` of a dead
+    /// letter names them.
+    fn targets_are_subscriptions(&self) -> bool {
+        false
+    }
+
+    /// Brings what it knows of its targets up to date; called before records are planned, so that
+    /// what is known is never older than they are.
+    fn refresh(&self) -> impl Future<Output = Result<(), Unavailable>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Whether an event of this type may concern anybody; where not, it is not even decoded.
+    fn concerns(&self, event_type: &str) -> bool {
+        let _ = event_type;
+        true
+    }
+
     /// For whom something must be done because of an event; asked once, before the first attempt.
-    /// A target is a stable name of at most 512 bytes, such as the id of a subscription.
     fn targets(
         &self,
         event: &Event,
         origin: &Origin,
-    ) -> impl Future<Output = Result<Vec<String>, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<Vec<Target>, Unavailable>> + Send;
 
     /// One attempt for one target. It may be made more than once around a crash, always with the
     /// same event id.

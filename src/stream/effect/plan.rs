@@ -1,5 +1,6 @@
 //! From records to jobs: which event it is, and for whom something must be done.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +9,6 @@ use futures::FutureExt;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::Handler;
 use super::attempt::said;
 use super::job::{Job, Origin, Part};
 use super::letter::Letter;
@@ -16,8 +16,9 @@ use super::origin::read_origin;
 use super::outcome::Failure;
 use super::take::take_up;
 use super::work::Work;
+use super::{Handler, Target};
 use crate::event::{Event, MAX_INDEXED_TEXT};
-use crate::schema::derive;
+use crate::schema::{Fault, Known, derive};
 use crate::store::deliveries::DeliveryKey;
 use crate::stream::Unavailable;
 use crate::stream::assignment::Received;
@@ -26,6 +27,8 @@ use crate::stream::batch::Chunk;
 
 /// Jobs that are taken together, at most; of one record there may be more.
 const TOGETHER: usize = 200;
+
+type Panic = Box<dyn Any + Send>;
 
 /// Plans chunks, in order, until there are no more.
 pub(super) async fn plan_loop<H: Handler>(
@@ -41,6 +44,7 @@ pub(super) async fn plan_loop<H: Handler>(
             assignment.tracker().reached(position);
             work.core.changed.notify_one();
         }
+        refresh(&work, planner, &received).await;
         let mut jobs = Vec::new();
         for (part, received) in received {
             let Some(planned) = plan(&work, planner, &part, received).await else {
@@ -55,6 +59,26 @@ pub(super) async fn plan_loop<H: Handler>(
         }
         if !jobs.is_empty() {
             take_places(&work, jobs).await;
+        }
+    }
+}
+
+/// What the handler knows is brought up to date, as long as it takes or anything is to be planned.
+async fn refresh<H: Handler>(work: &Work<H>, planner: usize, received: &[(Part, Received)]) {
+    let mut backoff = Backoff::new();
+    let board = &work.core.member.board;
+    let is_open = |(part, _): &(Part, Received)| !part.assignment().is_closing();
+    while received.iter().any(is_open) {
+        let refreshed = AssertUnwindSafe(work.handler.refresh()).catch_unwind();
+        match refreshed
+            .await
+            .unwrap_or_else(|panic| Err(panicked("refresh", &panic)))
+        {
+            Ok(()) => return board.writer_waits(planner, None),
+            Err(unavailable) => {
+                board.writer_waits(planner, Some(unavailable.to_string()));
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
         }
     }
 }
@@ -106,8 +130,8 @@ async fn plan<H: Handler>(
                 board.writer_waits(planner, None);
                 return Some(jobs);
             }
-            Err(Unavailable { what, reason }) => {
-                board.writer_waits(planner, Some(format!("{what}: {reason}")));
+            Err(unavailable) => {
+                board.writer_waits(planner, Some(unavailable.to_string()));
                 tokio::time::sleep(backoff.next_delay()).await;
             }
         }
@@ -121,7 +145,15 @@ async fn plan_fresh<H: Handler>(
     received: &mut Received,
 ) -> Result<Vec<Job>, Unavailable> {
     let record = &mut received.record;
-    let event = match decode(work, &record.topic, record.value.as_deref()).await? {
+    let value = record.value.as_deref();
+    let known = writer(work, &record.topic, value).await?;
+    let known = known.map(|known| (work.handler.concerns(&known.event_type), known));
+    let event = match known {
+        Ok((false, _)) => return Ok(Vec::new()),
+        Ok((true, known)) => decode(&known, value),
+        Err(failure) => Err(failure),
+    };
+    let event = match event {
         Ok(event) => event,
         Err(failure) => {
             // Audit quarantines it.
@@ -147,14 +179,18 @@ async fn plan_fresh<H: Handler>(
         }
     };
     let (event, origin) = (Arc::new(event), Arc::new(origin));
-    let job = |target: String| Job {
+    let job = |target: Target| Job {
         key: DeliveryKey {
             topic_id: origin.topic_id,
             partition: origin.partition,
             offset: origin.offset,
-            target: target.into(),
+            target: target.name.into(),
             run: 0,
         },
+        company_id: target
+            .company_id
+            .map(Arc::from)
+            .or_else(|| company_of(&event)),
         origin: origin.clone(),
         event: Ok(event.clone()),
         hop: 0,
@@ -171,27 +207,36 @@ async fn plan_fresh<H: Handler>(
     Ok(targets.into_iter().map(job).collect())
 }
 
+fn company_of(event: &Event) -> Option<Arc<str>> {
+    event.company_id.as_deref().map(Arc::from)
+}
+
+fn panicked(what: &'static str, panic: &Panic) -> Unavailable {
+    Unavailable {
+        what: "the handler",
+        reason: format!("{what}: a panic: {}", said(panic.as_ref())),
+    }
+}
+
 /// The targets, once each. A panic is waited out: nothing may be left out.
 async fn targets<H: Handler>(
     work: &Work<H>,
     event: &Event,
     origin: &Origin,
-) -> Result<Vec<String>, Unavailable> {
+) -> Result<Vec<Target>, Unavailable> {
     let asked = AssertUnwindSafe(work.handler.targets(event, origin)).catch_unwind();
-    let mut targets = asked.await.unwrap_or_else(|panic| {
-        Err(Unavailable {
-            what: "the handler's targets",
-            reason: format!("a panic: {}", said(panic.as_ref())),
-        })
-    })?;
+    let asked = asked.await;
+    let mut targets = asked.unwrap_or_else(|panic| Err(panicked("targets", &panic)))?;
     targets.sort_unstable();
-    targets.dedup();
-    let fits = |target: &String| target.len() <= MAX_INDEXED_TEXT && !target.contains('\0');
-    if let Some(wrong) = targets.iter().find(|target| !fits(target)) {
-        let reason = format!("a target of {} bytes, or with U+0000", wrong.len());
+    targets.dedup_by(|one, other| one.name == other.name);
+    let fits = |text: &str| text.len() <= MAX_INDEXED_TEXT && !text.contains('\0');
+    let is_wrong =
+        |target: &&Target| !fits(&target.name) || !target.company_id.as_deref().is_none_or(fits);
+    if let Some(wrong) = targets.iter().find(is_wrong) {
+        let bytes = wrong.name.len();
         return Err(Unavailable {
-            what: "the handler's targets",
-            reason,
+            what: "the handler",
+            reason: format!("a target of {bytes} bytes, or with U+0000, or of such a company"),
         });
     }
     Ok(targets)
@@ -227,12 +272,19 @@ async fn plan_again<H: Handler>(
     };
     let (origin, event) = match found {
         Ok(origin) => {
-            let event = decode(work, &letter.topic, origin.value.as_deref()).await?;
+            let value = origin.value.as_deref();
+            let known = writer(work, &letter.topic, value).await?;
+            let event = known.and_then(|known| decode(&known, value));
             (origin, event.map(Arc::new))
         }
         Err(failure) => (letter.origin(record.key.take(), None), Err(failure)),
     };
+    let known = event.as_ref().ok();
     Ok(vec![Job {
+        // A letter of a former version does not say it.
+        company_id: letter
+            .company_id
+            .or_else(|| known.and_then(|event| company_of(event))),
         origin: Arc::new(origin),
         event,
         hop: letter.hop,
@@ -249,18 +301,24 @@ async fn plan_again<H: Handler>(
     }])
 }
 
-/// The event of a value, or the fault under which audit quarantines it.
-async fn decode<H>(
+/// By which schema a value was written, or the fault under which audit quarantines it.
+async fn writer<H>(
     work: &Work<H>,
     topic: &Arc<str>,
     value: Option<&[u8]>,
-) -> Result<Result<Event, Failure>, Unavailable> {
-    let known = derive::writer(&work.schemas, topic, value)
-        .await
-        .map_err(|error| Unavailable {
-            what: "schema registry",
-            reason: error.to_string(),
-        })?;
-    let event = known.and_then(|known| derive::derive(&known, value));
-    Ok(event.map_err(|fault| Failure::new(fault.class.as_str(), fault.to_string())))
+) -> Result<Result<Arc<Known>, Failure>, Unavailable> {
+    let known = derive::writer(&work.schemas, topic, value).await;
+    let known = known.map_err(|error| Unavailable {
+        what: "schema registry",
+        reason: error.to_string(),
+    })?;
+    Ok(known.map_err(failure_of))
+}
+
+fn decode(known: &Known, value: Option<&[u8]>) -> Result<Event, Failure> {
+    derive::derive(known, value).map_err(failure_of)
+}
+
+fn failure_of(fault: Fault) -> Failure {
+    Failure::new(fault.class.as_str(), fault.to_string())
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::letter::Letter;
+use super::system_error::Complaint;
 use super::work::{Core, Posted};
-use crate::broker::{DeliveryFailure, Outgoing, Pending};
+use crate::broker::{DeliveryFailure, Outgoing, Pending, Producer};
 use crate::failure::FailureClass;
 use crate::stream::backoff::Backoff;
 use crate::stream::fault_point::fault_point;
@@ -17,17 +18,31 @@ const TOGETHER: usize = 500;
 /// What is shown as waiting.
 const TASK: usize = 102;
 
-/// Produces letters until nobody sends any.
-pub(super) async fn post_loop(core: Arc<Core>, mut letters: mpsc::UnboundedReceiver<Posted>) {
+/// Produces letters until nobody sends any. What is dead is done when it has been complained of.
+pub(super) async fn post_loop(
+    core: Arc<Core>,
+    mut letters: mpsc::UnboundedReceiver<Posted>,
+    complaints: mpsc::UnboundedSender<Complaint>,
+) {
     let mut batch = Vec::new();
     while letters.recv_many(&mut batch, TOGETHER).await > 0 {
-        post(&core, std::mem::take(&mut batch)).await;
+        let done = |posted: Posted| {
+            fault_point("effect_after_produce");
+            if posted.tier.is_some() {
+                return posted.job.part.done();
+            }
+            match Complaint::event(&core, &posted) {
+                // The complaints' task ends after all who send to it.
+                Some(event) => drop(complaints.send(Complaint::new(posted.job, event))),
+                None => posted.job.part.done(),
+            }
+        };
+        post(&core, std::mem::take(&mut batch), done).await;
     }
 }
 
-/// Sends letters until each is acknowledged. One that is refused, as too large with its headers,
-/// goes without its value, which is read from its origin then.
-async fn post(core: &Core, letters: Vec<Posted>) {
+/// Sends letters until each is acknowledged.
+async fn post(core: &Core, letters: Vec<Posted>, done: impl Fn(Posted)) {
     let mut left: Vec<(Posted, bool)> = letters.into_iter().map(|l| (l, true)).collect();
     let mut backoff = Backoff::new();
     loop {
@@ -35,23 +50,14 @@ async fn post(core: &Core, letters: Vec<Posted>) {
         let mut why = None;
         let mut sent = Vec::new();
         for (posted, whole) in left {
-            let sending = send(core, &posted, whole).await;
+            let sending = send_job(core, &posted, whole).await;
             sent.push((posted, whole, sending));
         }
         for (posted, whole, sending) in sent {
-            let acknowledged = match sending {
-                Ok(pending) => pending.await.map(drop),
-                Err(failure) => Err(failure),
-            };
-            match acknowledged {
-                Ok(()) => {
-                    fault_point("effect_after_produce");
-                    posted.job.part.done();
-                }
+            match acknowledged(sending).await {
+                Ok(()) => done(posted),
                 Err(failure) => {
-                    let refused = failure.class() == FailureClass::Permanent;
-                    // Alternately: what is wrong may be neither the value nor the record.
-                    failed.push((posted, whole != refused));
+                    failed.push((posted, next_whole(whole, &failure)));
                     why = Some(failure);
                 }
             }
@@ -68,13 +74,25 @@ async fn post(core: &Core, letters: Vec<Posted>) {
     }
 }
 
-async fn send(core: &Core, posted: &Posted, whole: bool) -> Result<Pending, DeliveryFailure> {
+async fn send_job(core: &Core, posted: &Posted, whole: bool) -> Result<Pending, DeliveryFailure> {
     let topic = match posted.tier {
         Some(tier) => &*core.retry_topics[tier],
         None => &core.dead_letters,
     };
     let job = &posted.job;
     let letter = Letter::of(job, posted.hop, posted.attempts, posted.failed.clone());
+    let (key, value) = (job.origin.key.as_deref(), job.origin.value.as_deref());
+    send(&core.producer, topic, &letter, key, value.filter(|_| whole)).await
+}
+
+/// Sends one letter.
+pub(super) async fn send(
+    producer: &Producer,
+    topic: &str,
+    letter: &Letter,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<Pending, DeliveryFailure> {
     let headers = letter.headers();
     let headers: Vec<(&str, &[u8])> = headers
         .iter()
@@ -82,9 +100,23 @@ async fn send(core: &Core, posted: &Posted, whole: bool) -> Result<Pending, Deli
         .collect();
     let record = Outgoing {
         topic,
-        key: job.origin.key.as_deref(),
-        value: job.origin.value.as_deref().filter(|_| whole),
+        key,
+        value,
         headers: &headers,
     };
-    core.producer.send(&record).await
+    producer.send(&record).await
+}
+
+/// Waits for what was sent.
+pub(super) async fn acknowledged(
+    sending: Result<Pending, DeliveryFailure>,
+) -> Result<(), DeliveryFailure> {
+    sending?.await.map(drop)
+}
+
+/// Whether a letter that failed goes with its value the next time. One that is refused, as too
+/// large with its headers, goes without, and is read from its origin then; alternately, as what is
+/// wrong may be neither the value nor the record.
+pub(super) fn next_whole(whole: bool, failure: &DeliveryFailure) -> bool {
+    whole != (failure.class() == FailureClass::Permanent)
 }

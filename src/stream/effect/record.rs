@@ -166,11 +166,10 @@ fn attempt_of(decided: &Decided) -> Option<Attempt> {
         attempt,
     } = &decided.finished;
     let (started_millis, took) = (*attempt)?;
-    let company = job.event.as_ref().ok().and_then(|e| e.company_id.clone());
     Some(Attempt {
         key: job.key.clone(),
         lease_id: job.lease_id,
-        company_id: company,
+        company_id: job.company_id.as_deref().map(str::to_owned),
         attempt: job.attempts + 1,
         started_millis,
         took_micros: i64::try_from(took.as_micros()).unwrap_or(i64::MAX),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Handler;
@@ -13,9 +14,12 @@ use super::commit::commit_loop;
 use super::plan::plan_loop;
 use super::post::post_loop;
 use super::record::record_loop;
+use super::repost::Reposter;
+use super::system_error::complain_loop;
 use super::work::{Core, Work, look_after_lanes};
-use crate::broker::{BrokerError, Producer, retry_topics};
+use crate::broker::{BrokerError, retry_topics};
 use crate::config;
+use crate::produce::Publisher;
 use crate::schema::SchemaCache;
 use crate::store::Pool;
 use crate::stream::batch::Chunk;
@@ -36,8 +40,8 @@ pub struct EffectGroup {
     pub effects: config::Effects,
     /// Writers' schemas.
     pub schemas: Arc<SchemaCache>,
-    /// By which retries and dead letters go.
-    pub producer: Producer,
+    /// By which retries and dead letters go, and `system.error` beside these.
+    pub publisher: Publisher,
     /// Postgres.
     pub pool: Pool,
 }
@@ -53,8 +57,39 @@ pub async fn run_effect<H: Handler>(
     stop: CancellationToken,
 ) -> Result<(), BrokerError> {
     let membership = membership(&group, handler.as_ref());
+    let over = stop.child_token();
+    let reposting = spawn_reposter(&group, &membership, &board, over.clone());
     let workers = |member: &Arc<Member>| spawn_tasks(&group, &handler, member);
-    run_member(&membership, &group.pool, &board, &stop, workers).await
+    let ended = run_member(&membership, &group.pool, &board, &stop, workers).await;
+    over.cancel();
+    // Its panic is on the board.
+    let _ = reposting.await;
+    ended
+}
+
+/// What produces the letters of deliveries that are sent again, for as long as the group runs.
+fn spawn_reposter(
+    group: &EffectGroup,
+    membership: &Membership,
+    board: &Arc<Board>,
+    over: CancellationToken,
+) -> JoinHandle<()> {
+    let tiers = group.effects.retry_tiers.iter().map(|tier| tier.0);
+    let topics = retry_topics(&membership.group, &group.effects);
+    let first = topics.into_iter().zip(tiers).next();
+    let reposter = first.map(|(topic, delay)| Reposter {
+        group: membership.group.clone(),
+        producer: group.publisher.producer().clone(),
+        pool: group.pool.clone(),
+        board: board.clone(),
+        topic,
+        delay,
+    });
+    spawn_watched(board, "reposter".to_owned(), async move {
+        if let Some(reposter) = reposter {
+            reposter.run(over).await;
+        }
+    })
 }
 
 fn membership<H: Handler>(group: &EffectGroup, handler: &H) -> Membership {
@@ -90,10 +125,11 @@ fn spawn_tasks<H: Handler>(
     member: &Arc<Member>,
 ) -> Vec<mpsc::Sender<Chunk>> {
     let board = &member.board;
-    let core = Arc::new(Core::new(member.clone(), group, handler.timeout()));
+    let core = Arc::new(Core::new(member.clone(), group, handler.as_ref()));
     let (finished, outcomes) = mpsc::unbounded_channel();
     let (letters, posted) = mpsc::unbounded_channel();
     let (later, put_off) = mpsc::unbounded_channel();
+    let (complain, complaints) = mpsc::unbounded_channel();
     let work = Work::new(
         core.clone(),
         handler.clone(),
@@ -104,12 +140,14 @@ fn spawn_tasks<H: Handler>(
     );
     let work = Arc::new(work);
     let over = CancellationToken::new();
-    let posting = post_loop(core.clone(), posted);
+    let complaining = complain_loop(core.clone(), complaints);
     let ends = over.clone().drop_guard();
-    spawn_watched(board, "letters".to_owned(), async move {
-        posting.await;
+    spawn_watched(board, "system errors".to_owned(), async move {
+        complaining.await;
         drop(ends);
     });
+    let posting = post_loop(core.clone(), posted, complain);
+    spawn_watched(board, "letters".to_owned(), posting);
     let recording = record_loop(core.clone(), outcomes, letters);
     spawn_watched(board, "recorder".to_owned(), recording);
     spawn_watched(board, "progress".to_owned(), commit_loop(core, over));

@@ -229,7 +229,7 @@ fn new_delivery(job: &Job) -> NewDelivery<'_> {
         appended_millis: job.origin.appended_millis,
         event_id: event.map(|event| event.id).unwrap_or_default(),
         event_type: event.map_or("unknown", |event| &event.event_type),
-        company_id: event.and_then(|event| event.company_id.as_deref()),
+        company_id: job.company_id.as_deref(),
         hop: job.hop,
         attempts: job.attempts,
         lease_id: job.lease_id,

@@ -17,6 +17,7 @@ use super::{EffectGroup, Handler, attempt};
 use crate::broker::{Producer, dead_letters, retry_topics};
 use crate::config;
 use crate::observe::metrics::EffectMeter;
+use crate::produce::Publisher;
 use crate::schema::SchemaCache;
 use crate::store::{self, StoreError, deliveries};
 use crate::stream::member::Member;
@@ -35,7 +36,11 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// What does not depend on the handler, and sends nothing on.
 pub(super) struct Core {
     pub member: Arc<Member>,
+    pub publisher: Publisher,
     pub producer: Producer,
+    /// What `system.error` calls it.
+    pub component: String,
+    pub targets_are_subscriptions: bool,
     pub kafka: config::Kafka,
     pub settings: config::Effects,
     pub schedule: Schedule,
@@ -51,16 +56,20 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(member: Arc<Member>, group: &EffectGroup, timeout: Duration) -> Self {
+    pub(super) fn new<H: Handler>(member: Arc<Member>, group: &EffectGroup, handler: &H) -> Self {
         let tiers = group.effects.retry_tiers.iter().map(|tier| tier.0);
+        let name = handler.group();
         Self {
-            producer: group.producer.clone(),
+            publisher: group.publisher.clone(),
+            producer: group.publisher.producer().clone(),
+            component: name.strip_prefix("sluice.").unwrap_or(name).to_owned(),
+            targets_are_subscriptions: handler.targets_are_subscriptions(),
             kafka: group.kafka.clone(),
             settings: group.effects.clone(),
             schedule: Schedule::new(tiers.collect()),
             retry_topics: retry_topics(&member.group, &group.effects),
             dead_letters: dead_letters(&member.group),
-            lease: timeout + LEASE_BEYOND,
+            lease: handler.timeout() + LEASE_BEYOND,
             meter: EffectMeter::new(&member.group),
             changed: Arc::default(),
             store_away: AtomicBool::new(false),

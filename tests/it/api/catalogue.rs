@@ -117,7 +117,7 @@ async fn every_answer_and_parameter_has_an_example_that_fits() {
             let responses = operation["responses"].as_object().expect("responses");
             let good = responses
                 .iter()
-                .filter(|(status, _)| status.starts_with('2'));
+                .filter(|(status, _)| status.starts_with('2') && *status != "204");
             let bodies = good.map(|(_, response)| response);
             for body in bodies.chain(operation.get("requestBody")) {
                 for (media, content) in body["content"].as_object().expect("content") {

@@ -149,7 +149,12 @@ async fn a_parameter_is_only_text() {
     service
         .recorded(&theirs, &[low_stock("their-secret")])
         .await;
-    let scopes = ["events:read", "events:publish", "security:read"];
+    let scopes = [
+        "events:read",
+        "events:publish",
+        "security:read",
+        "webhooks:manage",
+    ];
     let ours = service.key(Some("ours"), &scopes);
     let before = rows(&service).await;
 

@@ -15,6 +15,7 @@ mod shape;
 pub mod statistics;
 mod tenants;
 mod tokens;
+pub mod webhooks;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

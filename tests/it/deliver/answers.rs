@@ -7,8 +7,8 @@ use std::time::Duration;
 use sluice::deliver::{MAX_ANSWER, SendError, Verdict};
 use sluice::failure::FailureClass;
 
-use super::receiver::{Receiver, bomb};
 use super::{client, post};
+use crate::receiver::{Receiver, bomb};
 use crate::support::eventually;
 
 const LOOPBACK: &[&str] = &["127.0.0.1/32"];

@@ -3,13 +3,12 @@
 mod answers;
 mod name_server;
 mod names;
-mod receiver;
 
 use sluice::config::Webhooks;
 use sluice::deliver::{Answer, Bytes, Client, HeaderMap, SendError};
 
 /// A client for plain HTTP to this port in these networks.
-fn client(port: u16, networks: &[&str], change: impl FnOnce(&mut Webhooks)) -> Client {
+pub fn client(port: u16, networks: &[&str], change: impl FnOnce(&mut Webhooks)) -> Client {
     let mut settings = Webhooks {
         allow_http: true,
         ports: vec![port],

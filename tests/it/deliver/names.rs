@@ -6,8 +6,8 @@ use sluice::deliver::{Client, Refusal, SendError, Verdict};
 use sluice::failure::FailureClass;
 
 use super::name_server::{NameServer, Says};
-use super::receiver::Receiver;
 use super::{client, post};
+use crate::receiver::Receiver;
 
 const NAME: &str = "receiver.example.com";
 const GOOD: &str = "/status/200%20OK";

@@ -2,19 +2,11 @@
 //! not done again, and what comes after is done once.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use super::{apply, environment, statuses};
-use crate::support::{Serve, Space, eventually, order};
+use super::{apply, groups, statuses};
+use crate::support::{Serve, Space, eventually, example, order};
 
 const GROUP: &str = "shop.notes";
-
-/// The example, as `cargo test` built it.
-fn example() -> PathBuf {
-    let test = std::env::current_exe().expect("a test binary");
-    let target = test.parent().and_then(|deps| deps.parent());
-    target.expect("a target folder").join("examples/notes")
-}
 
 struct Shop {
     space: Space,
@@ -31,13 +23,12 @@ impl Shop {
 
     fn start(&self, failpoints: &str) -> Serve {
         let path = self.notes.path().to_str().expect("a path");
-        let environment = environment(GROUP);
-        let mut settings: Vec<(&str, &str)> = environment
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        settings.extend([("NOTES", path), ("FAILPOINTS", failpoints)]);
-        Serve::start_program(&self.space, &example(), &settings)
+        let settings = [
+            ("SLUICE_EFFECTS__GROUPS", &*groups(GROUP)),
+            ("NOTES", path),
+            ("FAILPOINTS", failpoints),
+        ];
+        Serve::start_program(&self.space, &example("notes"), &settings)
     }
 
     /// How often each (target, event) was noted.

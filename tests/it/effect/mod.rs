@@ -13,17 +13,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sluice::broker::{Producer, topic_ids};
-use sluice::config::{Config, Tier};
+use sluice::broker::topic_ids;
+use sluice::config::Config;
 use sluice::event::Event;
+use sluice::produce::Publisher;
 use sluice::schema::{RegistryClient, SchemaCache, Tree};
 use sluice::stream::{
-    Board, Delivery, EffectGroup, Handler, Origin, Outcome, Start, Unavailable, run_effect,
+    Board, Delivery, EffectGroup, Handler, Origin, Outcome, Start, Target, Unavailable, run_effect,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::{Space, eventually};
+use crate::support::{RETRY_TIERS, Space, eventually};
 
 const GROUP: &str = "shop.test";
 
@@ -72,10 +73,10 @@ impl Handler for Scripted {
         Duration::from_secs(20)
     }
 
-    async fn targets(&self, event: &Event, _: &Origin) -> Result<Vec<String>, Unavailable> {
+    async fn targets(&self, event: &Event, _: &Origin) -> Result<Vec<Target>, Unavailable> {
         let metadata = json(&event.metadata);
         let named = metadata["targets"].as_str().unwrap_or("one");
-        Ok(named.split(' ').map(str::to_owned).collect())
+        Ok(named.split(' ').map(Target::from).collect())
     }
 
     async fn handle(&self, delivery: &Delivery) -> Outcome {
@@ -105,9 +106,7 @@ fn settings(space: &Space) -> Config {
     config.registry.url.clone_from(&space.servers.registry_url);
     config.database.url = space.database_url.clone().into();
     config.effects.groups = vec![GROUP.to_owned()];
-    config.effects.retry_tiers = ["200ms", "400ms"]
-        .map(|t| t.parse::<Tier>().expect("a tier"))
-        .into();
+    config.effects.retry_tiers = serde_json::from_str(RETRY_TIERS).expect("tiers");
     config
 }
 
@@ -118,28 +117,20 @@ async fn space(name: &str) -> Space {
     space
 }
 
-/// The environment of a group with short tiers.
-fn environment(group: &str) -> [(&'static str, String); 2] {
-    [
-        ("SLUICE_EFFECTS__GROUPS", format!("[\"{group}\"]")),
-        (
-            "SLUICE_EFFECTS__RETRY_TIERS",
-            "[\"200ms\",\"400ms\"]".to_owned(),
-        ),
-    ]
-}
-
 fn apply(space: &Space, group: &str) {
     let mut command = space.sluice(&["topics", "apply", "--yes"]);
-    let applied = command
-        .envs(environment(group))
-        .output()
-        .expect("sluice runs");
+    command.env("SLUICE_EFFECTS__GROUPS", groups(group));
+    let applied = command.output().expect("sluice runs");
     assert!(
         applied.status.success(),
         "{}",
         String::from_utf8_lossy(&applied.stderr)
     );
+}
+
+/// The setting that names a group of one's own.
+fn groups(group: &str) -> String {
+    format!("[\"{group}\"]")
 }
 
 impl Group {
@@ -161,7 +152,7 @@ impl Group {
             kafka: config.kafka.clone(),
             effects: config.effects.clone(),
             schemas: Arc::new(SchemaCache::new(registry, tree)),
-            producer: Producer::open(&config.kafka).expect("a producer"),
+            publisher: Publisher::open(config).expect("a publisher"),
             pool: sluice::store::connect(config, "test").expect("a pool"),
         };
         let handler = Arc::new(Scripted {

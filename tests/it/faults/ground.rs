@@ -10,21 +10,54 @@ use super::proxy::Proxy;
 use super::{Load, Traffic, prove};
 use crate::support::{Serve, Servers, Space, eventually, make_template, private_stack};
 
-struct Ground {
+struct Shared {
     stack: Stack,
     servers: Servers,
     turn: Mutex<()>,
 }
 
-static GROUND: OnceCell<Ground> = OnceCell::const_new();
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
-async fn ground() -> Ground {
+async fn shared() -> Shared {
     let (stack, servers) = private_stack(StackOptions::default()).await;
     make_template(&servers).await;
-    Ground {
+    Shared {
         stack,
         servers,
         turn: Mutex::default(),
+    }
+}
+
+/// One test's turn at the servers, with a space of its own in which nothing is applied.
+pub struct Ground {
+    pub stack: &'static Stack,
+    pub space: Space,
+    pub turn: MutexGuard<'static, ()>,
+}
+
+impl Ground {
+    /// Waits for its turn, and for servers that are whole.
+    pub async fn new(name: &str) -> Self {
+        let shared = SHARED.get_or_init(shared).await;
+        let turn = shared.turn.lock().await;
+        let stack = &shared.stack;
+        tokio::task::block_in_place(|| {
+            // A test that failed may have left one stopped. The registry is nothing without Postgres.
+            for server in [stack.postgres(), stack.kafka(), stack.registry()] {
+                let server = server.expect("a server");
+                server.set_environment(&[]);
+                server.resume();
+                server.start().expect("started");
+            }
+        });
+        let space = Space::from_template(shared.servers.clone(), name).await;
+        eventually("a registry with its database", async || {
+            let listed = space.ok(&["schemas", "list"]);
+            let answers = !listed.contains("unknown");
+            answers.then_some(()).ok_or(listed)
+        })
+        .await;
+        Self { stack, space, turn }
     }
 }
 
@@ -44,34 +77,13 @@ pub struct Field {
 impl Field {
     /// Waits for its turn and begins to produce.
     pub async fn new(name: &str, seed: u64) -> Self {
-        let ground = GROUND.get_or_init(ground).await;
-        let turn = ground.turn.lock().await;
-        tokio::task::block_in_place(|| {
-            // A test that failed may have left one stopped. The registry is nothing without Postgres.
-            for server in [
-                ground.stack.postgres(),
-                ground.stack.kafka(),
-                ground.stack.registry(),
-            ] {
-                let server = server.expect("a server");
-                server.set_environment(&[]);
-                server.resume();
-                server.start().expect("started");
-            }
-        });
-        let space = Space::from_template(ground.servers.clone(), name).await;
-        space.ok(&["topics", "apply", "--yes"]);
-        eventually("a registry with its database", async || {
-            let registered = space.run(&["schemas", "register"]);
-            let said = || String::from_utf8_lossy(&registered.stderr).into_owned();
-            registered.status.success().then_some(()).ok_or_else(said)
-        })
-        .await;
-        let postgres = ground.stack.postgres().expect("postgres");
+        let Ground { stack, space, turn } = Ground::new(name).await;
+        space.apply();
+        let postgres = stack.postgres().expect("postgres");
         let proxy = Proxy::start(postgres.address()).await;
         let load = Load::start(&space, Traffic::seeded(seed)).await;
         Self {
-            stack: &ground.stack,
+            stack,
             space,
             proxy,
             load,

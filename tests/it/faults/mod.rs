@@ -36,7 +36,9 @@ use futures::FutureExt;
 
 pub use checker::{Attempt, Outcome, check};
 pub use facts::Facts;
+pub use ground::Ground;
 pub use load::{Load, Traffic};
+pub use rounds::seeds;
 
 use crate::api::statistics::WRONG_COUNTS;
 use crate::support::{Space, eventually};

@@ -77,12 +77,17 @@ impl Suite {
 
     /// A seed for each round; `SLUICE_TEST_SEED` runs one.
     pub fn seeds(self) -> RangeInclusive<u64> {
-        let only = std::env::var("SLUICE_TEST_SEED");
-        if let Some(seed) = only.ok().and_then(|seed| seed.parse().ok()) {
-            return seed..=seed;
-        }
-        1..=self.rounds()
+        seeds(self.rounds())
     }
+}
+
+/// So many seeds; `SLUICE_TEST_SEED` runs one.
+pub fn seeds(rounds: u64) -> RangeInclusive<u64> {
+    let only = std::env::var("SLUICE_TEST_SEED");
+    if let Some(seed) = only.ok().and_then(|seed| seed.parse().ok()) {
+        return seed..=seed;
+    }
+    1..=rounds
 }
 
 /// Says it also where the test passes.

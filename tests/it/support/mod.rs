@@ -6,7 +6,7 @@ mod process;
 mod stack;
 
 pub use kafka::{RawProducer, make_topic_again};
-pub use process::Serve;
+pub use process::{Serve, example};
 pub use stack::private_stack;
 
 use std::path::PathBuf;
@@ -66,6 +66,9 @@ pub struct Space {
     /// The program under test.
     pub program: PathBuf,
 }
+
+/// The retry tiers of every test.
+pub const RETRY_TIERS: &str = "[\"200ms\",\"400ms\"]";
 
 static TEMPLATE: OnceCell<()> = OnceCell::const_new();
 const TEMPLATE_NAME: &str = "sluice_template";
@@ -138,6 +141,8 @@ impl Space {
             .env("SLUICE_KAFKA__NAMESPACE", &self.namespace)
             .env("SLUICE_REGISTRY__URL", &self.servers.registry_url)
             .env("SLUICE_DATABASE__URL", &self.database_url)
+            // Fewer topics than by default, and retries that come soon.
+            .env("SLUICE_EFFECTS__RETRY_TIERS", RETRY_TIERS)
             .env("NO_COLOR", "1");
         command
     }

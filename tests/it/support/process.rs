@@ -1,4 +1,4 @@
-//! A serving process of a test.
+//! A serving process of a test, and the examples.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -7,6 +7,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Space, eventually};
+
+/// An example of the tree, as `cargo test` built it.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test binary");
+    let target = test.parent().and_then(|deps| deps.parent());
+    target.expect("a target folder").join("examples").join(name)
+}
+/// The roles of a test that says nothing else: webhooks have tests of their own.
+const ROLES: [&str; 2] = ["--roles", "audit,live,api"];
 
 /// `sluice serve`, killed when dropped.
 pub struct Serve {
@@ -25,10 +34,10 @@ impl Serve {
 
     /// Starts the process with further settings.
     pub fn start_with(space: &Space, settings: &[(&str, &str)]) -> Self {
-        Self::start_as(space, &[], settings)
+        Self::start_as(space, &ROLES, settings)
     }
 
-    /// Starts the process with further arguments and settings.
+    /// Starts the process with these arguments and further settings.
     pub fn start_as(space: &Space, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let mut command = space.sluice(&["serve", "--log-format", "json"]);
         command.args(arguments);

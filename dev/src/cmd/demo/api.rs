@@ -24,6 +24,7 @@ pub fn visit(demo: &Demo) -> anyhow::Result<String> {
     let mut create = demo.command("sluice");
     create.args(["keys", "create", "--name", "demo", "--company", COMPANY]);
     create.args(["--scope", "events:publish", "--scope", "events:read"]);
+    create.args(["--scope", "webhooks:manage"]);
     let key = commands::output(create).context("`sluice keys create` failed")?;
     let key = key.trim().to_owned();
     let bearer = format!("Bearer {key}");

@@ -1,10 +1,11 @@
 //! `demo`: the whole pipeline at work on fresh servers, and a summary computed from the servers. With `--once`
-//! it exits 0 only where the log is proven complete.
+//! it exits 0 only where the log is proven complete and everything is delivered.
 
 mod api;
 mod program;
 mod summary;
 mod watch;
+mod webhooks;
 
 use std::env;
 use std::fs::{self, File};
@@ -18,6 +19,7 @@ use sluice_dev::{Stack, StackOptions, commands, http, ports, prerequisites};
 
 use super::{cargo, root, up};
 use program::Program;
+use webhooks::Subscriber;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The pipeline promises to drain within 30 s.
@@ -40,6 +42,9 @@ pub(super) struct Demo {
     folder: PathBuf,
     stack: Stack,
     http: u16,
+    /// Where the company's own program receives its webhooks.
+    receiver: u16,
+    encryption_key: String,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -56,21 +61,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     ] {
         demo.step(arguments)?;
     }
+    let mut subscriber = Subscriber::start(&demo)?;
     let mut serve = demo.serve()?;
-    watch::shop(&demo, &mut serve, args.customers)?;
+    let deliveries = watch::shop(&demo, &mut serve, &mut subscriber, args.customers)?;
     let reconciled = demo.reconcile()?;
-    summary::print(&demo, &reconciled)?;
+    summary::print(&demo, &reconciled, &deliveries, &mut subscriber)?;
     let key = api::visit(&demo)?;
     if args.once {
         serve.stop(DRAINED_WITHIN)?;
         demo.stack.stop()?;
-        return Ok(if reconciled.proven {
+        return Ok(if reconciled.proven && deliveries.all_there() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         });
     }
-    demo.stay(&mut serve, &key)
+    demo.stay(&mut serve, &key, &subscriber.id)
 }
 
 /// Servers come up while the release build runs.
@@ -91,17 +97,22 @@ fn build_and_start(root: PathBuf, folder: PathBuf) -> anyhow::Result<Demo> {
     };
     let stack = stack?;
     built?;
-    let http = ports::free(1)?.first().copied().context("no free port")?;
+    let [http, receiver] = ports::free(2)?[..] else {
+        bail!("no free ports")
+    };
     Ok(Demo {
         root,
         folder,
         stack,
         http,
+        receiver,
+        encryption_key: sluice_dev::webhooks::new_key()?,
     })
 }
 
 fn build() -> anyhow::Result<()> {
-    let mut build = cargo(&["build", "--release", "--bin", "sluice", "--example", "shop"])?;
+    let mut build = cargo(&["build", "--release", "--bin", "sluice"])?;
+    build.args(["--example", "shop", "--example", "receiver"]);
     build.env("SQLX_OFFLINE", "true");
     let status = commands::run(build)?;
     ensure!(status.success(), "cargo build: {status}");
@@ -132,6 +143,10 @@ impl Demo {
         let mut command = Command::new(self.root.join(target).join("release").join(name));
         command
             .envs(self.stack.env())
+            .envs(sluice_dev::webhooks::settings(
+                self.receiver,
+                &self.encryption_key,
+            ))
             .env("SLUICE_HTTP__LISTEN", format!("127.0.0.1:{}", self.http));
         command.current_dir(&self.root).stdin(Stdio::null());
         command
@@ -196,7 +211,7 @@ impl Demo {
     }
 
     /// Stays until Ctrl-C, which ends the process elsewhere.
-    fn stay(&self, serve: &mut Program, key: &str) -> anyhow::Result<ExitCode> {
+    fn stay(&self, serve: &mut Program, key: &str, subscription: &str) -> anyhow::Result<ExitCode> {
         println!("\nstill running, until Ctrl-C:");
         println!(
             "  API        http://127.0.0.1:{0}/api/docs  (/readyz?verbose, /metrics)",
@@ -212,6 +227,8 @@ impl Demo {
         println!("  curl {bearer} '{at}{}'", api::STATISTICS);
         println!("  curl -N {bearer} {at}{}", api::STREAM);
         println!("  curl {bearer} {at}/api/events --json '{}'", api::EVENT);
+        println!("  curl {bearer} {at}/api/webhooks/health");
+        println!("  curl {bearer} '{at}/api/webhooks/{subscription}/deliveries?limit=2'");
         println!(
             "\n  psql {}\n  logs and data in {}",
             self.stack.database_url(),

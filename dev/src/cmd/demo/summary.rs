@@ -1,4 +1,5 @@
-//! The demo's last word, computed from the servers: Kafka's offsets and Postgres' rows, not our own counting.
+//! The demo's last word, computed from the servers: Kafka's offsets, Postgres' rows and what the receiver said, not our
+//! own counting.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use anyhow::Context;
 use sluice_dev::query;
 
 use super::super::{grouped, table};
-use super::{Demo, Reconciled, watch};
+use super::webhooks::{Deliveries, Subscriber};
+use super::{Demo, Reconciled, api, watch, webhooks};
 
 /// Rows, seconds from the first append to the last record, and the quantiles from append to audited in ms.
 const FIGURES: &str = "SELECT count(*),
@@ -15,7 +17,12 @@ const FIGURES: &str = "SELECT count(*),
     coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM recorded_at - appended_at) * 1000), 0)
     FROM event_log";
 
-pub fn print(demo: &Demo, reconciled: &Reconciled) -> anyhow::Result<()> {
+pub fn print(
+    demo: &Demo,
+    reconciled: &Reconciled,
+    deliveries: &Deliveries,
+    subscriber: &mut Subscriber,
+) -> anyhow::Result<()> {
     let ends = watch::offsets(demo, "-1")?;
     let starts = watch::offsets(demo, "-2")?;
     let mut topics: BTreeMap<&str, u64> = BTreeMap::new();
@@ -60,7 +67,21 @@ pub fn print(demo: &Demo, reconciled: &Reconciled) -> anyhow::Result<()> {
         "  (the shop sends as fast as it can, so both times include waiting in the backlog)\n"
     );
     println!("  reconcile: {}", verdict(reconciled));
+    println!("  webhooks: {}", webhooks_verdict(deliveries, subscriber));
     Ok(())
+}
+
+/// The tables' word, and the receiver's.
+fn webhooks_verdict(deliveries: &Deliveries, subscriber: &mut Subscriber) -> String {
+    format!(
+        "{} of {} {} of {} delivered; its receiver verified {}, and got {} again that it had failed",
+        grouped(deliveries.delivered),
+        grouped(deliveries.expected),
+        webhooks::TYPE,
+        api::COMPANY,
+        grouped(subscriber.said("received")),
+        grouped(subscriber.said("failed")),
+    )
 }
 
 /// The verdict is the exit status; what was counted is named beside it.

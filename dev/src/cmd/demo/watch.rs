@@ -1,4 +1,4 @@
-//! The shop sends, the audit follows, and we show both: bars on a terminal, plain lines elsewhere.
+//! The shop sends, audit and webhooks follow, and we show them: bars on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,20 +13,26 @@ use sluice_dev::cache::Cache;
 use sluice_dev::{commands, kafka, query};
 
 use super::super::grouped;
-use super::Demo;
 use super::program::Program;
+use super::webhooks::{Deliveries, Subscriber};
+use super::{Demo, api};
 
-const STALLED_AFTER: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub const STALLED_AFTER: Duration = Duration::from_secs(60);
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Offsets by topic and partition.
 type Offsets = BTreeMap<(String, u32), u64>;
 
-/// Runs the shop to its end and waits until all that it sent is audited.
+/// Runs the shop to its end and waits until all that it sent is audited, and delivered to the subscriber.
 ///
-/// Fails where the shop or the pipeline ends, or where the audit does not move for 60 s.
-pub fn shop(demo: &Demo, serve: &mut Program, customers: Option<u32>) -> anyhow::Result<()> {
+/// Fails where the shop or the pipeline ends, or where audit or deliveries do not move for 60 s.
+pub fn shop(
+    demo: &Demo,
+    serve: &mut Program,
+    subscriber: &mut Subscriber,
+    customers: Option<u32>,
+) -> anyhow::Result<Deliveries> {
     let ledger = demo.folder.join("ledger.ndjson");
     let mut command = demo.command("examples/shop");
     command.args(["--seed", "1", "--ledger"]).arg(&ledger);
@@ -39,6 +45,7 @@ pub fn shop(demo: &Demo, serve: &mut Program, customers: Option<u32>) -> anyhow:
     loop {
         let ended = shop.ended()?;
         sent.read(&ledger);
+        view.show_delivered(subscriber.said("received"));
         view.show(sent.count, sum(&progress(demo)?));
         match ended {
             Some(status) if status.success() => break,
@@ -47,24 +54,33 @@ pub fn shop(demo: &Demo, serve: &mut Program, customers: Option<u32>) -> anyhow:
         }
         thread::sleep(LOOK_EVERY);
     }
-    follow(demo, serve, &mut view)
+    let total = follow(demo, serve, subscriber, &mut view)?;
+    let deliveries = subscriber.follow(demo, serve, &mut view)?;
+    view.finish(total, deliveries.delivered);
+    Ok(deliveries)
 }
 
-/// Until every partition's progress has reached its end.
-fn follow(demo: &Demo, serve: &mut Program, view: &mut View) -> anyhow::Result<()> {
+/// Until every partition's progress has reached its end; how many records that are.
+fn follow(
+    demo: &Demo,
+    serve: &mut Program,
+    subscriber: &mut Subscriber,
+    view: &mut View,
+) -> anyhow::Result<u64> {
     let ends = offsets(demo, "-1")?;
     let total = sum(&ends);
     let (mut best, mut moved) = (0, Instant::now());
     loop {
         let now = progress(demo)?;
+        view.show_delivered(subscriber.said("received"));
         view.show(total, sum(&now));
         let behind: Vec<_> = ends
             .iter()
             .filter(|(at, end)| now.get(*at).copied().unwrap_or(0) < **end)
             .collect();
         if behind.is_empty() {
-            view.finish(total);
-            return Ok(());
+            view.audited();
+            return Ok(total);
         }
         serve.ensure_running()?;
         if sum(&now) > best {
@@ -142,9 +158,11 @@ impl Lines {
 }
 
 /// What a person sees.
-struct View {
-    bars: Option<(ProgressBar, ProgressBar)>,
+pub struct View {
+    bars: Option<[ProgressBar; 3]>,
+    delivered: u64,
     since: Instant,
+    audited: Duration,
     printed: Instant,
 }
 
@@ -152,35 +170,61 @@ impl View {
     fn new() -> Self {
         let bars = std::io::stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
-            (all.add(bar("sent   ")), all.add(bar("audited")))
+            ["sent     ", "audited  ", "delivered"].map(|name| all.add(bar(name)))
         });
         Self {
             bars,
+            delivered: 0,
             since: Instant::now(),
+            audited: Duration::ZERO,
             printed: Instant::now(),
         }
     }
 
     fn show(&mut self, sent: u64, audited: u64) {
-        if let Some((above, below)) = &self.bars {
+        if let Some([above, below, _]) = &self.bars {
             above.set_length(sent);
             above.set_position(sent);
             below.set_length(sent.max(audited));
             below.set_position(audited);
         } else if self.printed.elapsed() >= LINE_EVERY {
             self.printed = Instant::now();
-            eprintln!("sent {}, audited {}", grouped(sent), grouped(audited));
+            eprintln!(
+                "sent {}, audited {}, delivered to {} {}",
+                grouped(sent),
+                grouped(audited),
+                api::COMPANY,
+                grouped(self.delivered)
+            );
         }
     }
 
-    fn finish(&mut self, total: u64) {
-        if let Some((above, below)) = self.bars.take() {
-            above.finish_and_clear();
-            below.finish_and_clear();
+    /// So many are at the subscriber by now.
+    pub fn show_delivered(&mut self, delivered: u64) {
+        self.delivered = delivered;
+        if let Some([_, _, bar]) = &self.bars {
+            bar.set_length(delivered);
+            bar.set_position(delivered);
+        }
+    }
+
+    fn audited(&mut self) {
+        self.audited = self.since.elapsed();
+    }
+
+    fn finish(&mut self, total: u64, delivered: u64) {
+        for bar in self.bars.take().into_iter().flatten() {
+            bar.finish_and_clear();
         }
         eprintln!(
             "sent and audited {} records in {:.1} s",
             grouped(total),
+            self.audited.as_secs_f64()
+        );
+        eprintln!(
+            "delivered {} of them to {} in {:.1} s",
+            grouped(delivered),
+            api::COMPANY,
             self.since.elapsed().as_secs_f64()
         );
     }

@@ -1,14 +1,19 @@
-//! A receiver on loopback that does with a request what its path says.
+//! A receiver on loopback that does with a request what its path says, or what the test has said of
+//! its path.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sluice::deliver::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// The head of an answer that is well.
+const OK: &str = "200 OK\r\nContent-Length: 2\r\nConnection: close";
 /// More than anybody should read, in bytes.
 const ENDLESS: usize = 1 << 30;
 
@@ -23,9 +28,51 @@ pub struct Receiver {
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    requests: Mutex<Vec<String>>,
+    requests: Mutex<Vec<(Instant, String)>>,
     written: AtomicUsize,
     ended: AtomicBool,
+    /// By name, what `/as/NAME` does.
+    ways: Mutex<HashMap<String, String>>,
+    /// Requests of each event at each path that `/first` has failed.
+    failed: Mutex<HashMap<(String, String), usize>>,
+}
+
+/// A request, taken apart.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// When it was read.
+    pub at: Instant,
+    /// Its path.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: String,
+}
+
+impl Request {
+    fn parse((at, text): &(Instant, String)) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let mut lines = head.lines();
+        let path = lines.next().and_then(|line| line.split(' ').nth(1));
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").expect("a header");
+            let name: HeaderName = name.parse().expect("a name");
+            (name, HeaderValue::from_str(value).expect("a value"))
+        };
+        Self {
+            at: *at,
+            path: path.expect("a path").to_owned(),
+            headers: lines.map(header).collect(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// A header's text; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().expect("text"))
+    }
 }
 
 impl Receiver {
@@ -56,7 +103,21 @@ impl Receiver {
 
     /// The requests that it read whole, head and body.
     pub fn requests(&self) -> Vec<String> {
-        self.seen.requests.lock().expect("the list").clone()
+        let requests = self.seen.requests.lock().expect("the list");
+        requests.iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    /// The requests to one path, in order.
+    pub fn at(&self, path: &str) -> Vec<Request> {
+        let requests = self.seen.requests.lock().expect("the list").clone();
+        let all = requests.iter().map(Request::parse);
+        all.filter(|request| request.path == path).collect()
+    }
+
+    /// From now on, `/as/NAME` does what this path would.
+    pub fn behave(&self, name: &str, path: &str) {
+        let mut ways = self.seen.ways.lock().expect("the ways");
+        ways.insert(name.to_owned(), path.to_owned());
     }
 
     /// Bytes of endless answers that it got rid of.
@@ -70,13 +131,55 @@ impl Receiver {
     }
 }
 
+impl Seen {
+    /// What is done with a request: its path, or what stands behind it.
+    fn way(&self, path: &str, request: &str) -> String {
+        if let Some(name) = path.strip_prefix("/as/") {
+            let ways = self.ways.lock().expect("the ways");
+            return ways.get(name).map_or("/ok", String::as_str).to_owned();
+        }
+        // `/first/2/status/500 No`: so for the first two requests of each event.
+        let first = path.strip_prefix("/first/").and_then(|p| p.split_once('/'));
+        let Some((times, way)) = first else {
+            return path.to_owned();
+        };
+        let id = request
+            .lines()
+            .find_map(|line| line.strip_prefix("webhook-id: "));
+        let key = (path.to_owned(), id.unwrap_or_default().to_owned());
+        let mut failed = self.failed.lock().expect("the counts");
+        let count = failed.entry(key).or_default();
+        if *count == times.parse::<usize>().expect("a number") {
+            return "/ok".to_owned();
+        }
+        *count += 1;
+        format!("/{way}")
+    }
+}
+
 async fn serve(mut stream: TcpStream, seen: Arc<Seen>) -> io::Result<()> {
     let request = read(&mut stream).await?;
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-    seen.requests.lock().expect("the list").push(request);
+    let now = (Instant::now(), request.clone());
+    seen.requests.lock().expect("the list").push(now);
+    let path = seen.way(&path, &request);
     let (kind, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
     match kind {
+        "ok" => answer(&mut stream, OK, b"ok").await,
         "never" => std::future::pending().await,
+        // `/slow/300`: 200 after so many milliseconds.
+        "slow" => {
+            let millis = rest.parse().expect("milliseconds");
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            answer(&mut stream, OK, b"ok").await
+        }
+        // `/hold/NAME`: 200 when the test has said something of NAME.
+        "hold" => {
+            while !seen.ways.lock().expect("the ways").contains_key(rest) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            answer(&mut stream, OK, b"ok").await
+        }
         "drip" => drip(&mut stream).await,
         "reset" => stream.set_zero_linger(),
         "close" => Ok(()),

@@ -235,14 +235,15 @@ fn push_selection(query: &mut QueryBuilder<Postgres>, selection: &DeadSelection)
 
 /// The condition of a dead letter, and those of the filter.
 ///
-/// The target is compared as an expression, so that only the primary key serves the look for a newer
-/// run: until a burst of rows is analysed, the index by target is thought to be as good, and each
-/// look would read all of the target's.
+/// Until a burst of rows is analysed, Postgres takes any index and any join for as good as another,
+/// and a look for a newer run would read all of the target's. So the target is compared as an
+/// expression, which leaves the primary key, and `OFFSET 0` keeps each look one of its own.
 fn push_dead(query: &mut QueryBuilder<Postgres>, filter: &DeadFilter) {
     query.push(
         r#" WHERE d.status = 'dead' AND NOT EXISTS (SELECT FROM deliveries newer
               WHERE newer."group" = d."group" AND newer.topic_id = d.topic_id AND newer.partition = d.partition
-                AND newer."offset" = d."offset" AND newer.target || '' = d.target AND newer.run > d.run)"#,
+                AND newer."offset" = d."offset" AND newer.target || '' = d.target AND newer.run > d.run
+              OFFSET 0)"#,
     );
     if !filter.namespace.is_empty() {
         query.push(r#" AND starts_with(d."group", "#);

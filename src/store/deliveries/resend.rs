@@ -225,12 +225,12 @@ fn push_rest(query: &mut QueryBuilder<Postgres>, missed: &Missed<'_>) {
         .push_bind(missed.target.to_owned());
     query.push(r#") AND NOT EXISTS (SELECT FROM deliveries d WHERE d."group" = "#);
     query.push_bind(missed.group.to_owned());
-    // As an expression, for the reason told at `dead::push_dead`.
+    // As an expression, and with OFFSET 0, for the reason told at `dead::push_dead`.
     query.push(" AND d.target || '' = ");
     query.push_bind(missed.target.to_owned());
     query.push(format!(
         r#" AND d.topic_id = event_log.topic_id AND d.partition = event_log.partition
-            AND d."offset" = event_log."offset" AND d.status IN {stands})"#
+            AND d."offset" = event_log."offset" AND d.status IN {stands} OFFSET 0)"#
     ));
     if let Some(place) = missed.after {
         query.push(r#" AND ("timestamp", id, topic_id, partition, "offset") > ("#);

@@ -103,8 +103,8 @@ async fn progress(pool: &PgPool) -> anyhow::Result<i64> {
     Ok(sqlx::query_scalar(sum).fetch_one(pool).await?)
 }
 
-/// Source: proc(5), VmHWM.
-fn most_memory(pid: i32) -> anyhow::Result<f64> {
+/// The most memory that a process held, in MiB. Source: proc(5), VmHWM.
+pub fn most_memory(pid: i32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()

@@ -110,7 +110,11 @@ impl NewEvent {
             )])
         })?;
         let Value::Object(fields) = value else {
-            return Err(invalid(vec![fault("", "a JSON object", kind(&value))]));
+            return Err(invalid(vec![fault(
+                "",
+                "a JSON object",
+                FieldFault::kind_of(&value),
+            )]));
         };
         let mut read = Read::default();
         for (name, value) in fields {
@@ -129,18 +133,6 @@ fn fault(pointer: &str, expected: &str, found: &str) -> FieldFault {
         pointer: pointer.to_owned(),
         expected: expected.to_owned(),
         found: found.to_owned(),
-    }
-}
-
-/// What a value is, without saying what it holds.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 
@@ -171,7 +163,7 @@ impl Read {
             "metadata" => match value {
                 Value::Object(map) => self.metadata = map,
                 Value::Null => {}
-                other => self.wrong("/metadata", "an object", kind(&other)),
+                other => self.wrong("/metadata", "an object", FieldFault::kind_of(&other)),
             },
             other => {
                 let name: String = other.chars().take(100).collect();
@@ -194,7 +186,7 @@ impl Read {
         match value {
             Value::String(text) => return Some(text),
             Value::Null => {}
-            other => self.wrong(pointer, "a string", kind(&other)),
+            other => self.wrong(pointer, "a string", FieldFault::kind_of(&other)),
         }
         None
     }

@@ -46,6 +46,20 @@ pub struct FieldFault {
     pub found: String,
 }
 
+impl FieldFault {
+    /// What a value is, without saying what it holds.
+    pub fn kind_of(value: &Value) -> &'static str {
+        match value {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "an array",
+            Value::Object(_) => "an object",
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Segment<'a> {
     Name(&'a str),

@@ -49,7 +49,7 @@ impl Faults {
         let found = conditions.and_then(|conditions| conditions.pointer(&pointer));
         let found = match found {
             Some(Value::String(text)) => text.chars().take(100).collect(),
-            Some(other) => kind(other).to_owned(),
+            Some(other) => FieldFault::kind_of(other).to_owned(),
             None => "nothing".to_owned(),
         };
         let expected = error.what.trim_end_matches(" is expected");
@@ -81,17 +81,5 @@ impl Faults {
             true => Ok(()),
             false => Err(SubscriptionError::Invalid(self.0)),
         }
-    }
-}
-
-/// What a value is, without saying what it holds.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }

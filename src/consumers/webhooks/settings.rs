@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use super::Conditions;
 use super::error::SubscriptionError;
-use super::faults::{Faults, kind};
+use super::faults::Faults;
 use crate::deliver::{Client, HeaderError, extra_headers};
 use crate::event::TypeFilter;
+use crate::schema::FieldFault;
 use crate::store::webhook_subscriptions::StoredSettings;
 
 /// Patterns of types of one subscription, at most.
@@ -285,7 +286,7 @@ fn read(members: Map<String, Value>, faults: &mut Faults) -> Change {
             "rateLimit" => change.rate_limit = rate(&value, faults),
             "active" => match value {
                 Value::Bool(active) => change.active = Some(active),
-                other => faults.add(&pointer, "a boolean", kind(&other)),
+                other => faults.add(&pointer, "a boolean", FieldFault::kind_of(&other)),
             },
             _ => {
                 let shown: String = pointer.chars().take(100).collect();
@@ -302,7 +303,7 @@ fn text(pointer: &str, value: Value, faults: &mut Faults) -> Option<String> {
     match value {
         Value::String(text) => Some(text),
         other => {
-            faults.add(pointer, "a string", kind(&other));
+            faults.add(pointer, "a string", FieldFault::kind_of(&other));
             None
         }
     }
@@ -310,7 +311,7 @@ fn text(pointer: &str, value: Value, faults: &mut Faults) -> Option<String> {
 
 fn texts(pointer: &str, value: Value, faults: &mut Faults) -> Option<Vec<String>> {
     let Value::Array(elements) = value else {
-        faults.add(pointer, "an array of strings", kind(&value));
+        faults.add(pointer, "an array of strings", FieldFault::kind_of(&value));
         return None;
     };
     let elements = elements.into_iter().enumerate();
@@ -325,7 +326,7 @@ fn text_members(
     faults: &mut Faults,
 ) -> Option<BTreeMap<String, String>> {
     let Value::Object(members) = value else {
-        faults.add(pointer, "an object of strings", kind(&value));
+        faults.add(pointer, "an object of strings", FieldFault::kind_of(&value));
         return None;
     };
     let read = |(name, value): (String, Value)| {
@@ -342,7 +343,7 @@ fn rate(value: &Value, faults: &mut Faults) -> Option<Option<u32>> {
     }
     let rate = value.as_u64().and_then(|rate| u32::try_from(rate).ok());
     if rate.is_none() {
-        faults.rate(kind(value));
+        faults.rate(FieldFault::kind_of(value));
     }
     rate.map(Some)
 }

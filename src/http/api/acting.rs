@@ -24,9 +24,8 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let api = Api::from_ref(state);
-        let caller = api.caller(&parts.headers, &parts.extensions).await?;
-        let from = api.from(&parts.extensions, &parts.headers);
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let from = Api::from_ref(state).from(&parts.extensions, &parts.headers);
         Ok(Self { caller, from })
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::batch::{self, Read};
 use super::body::{arrived, is_json};
-use super::idempotency::{Repeatable, Turn};
+use super::idempotency::{IdempotencyKey, Repeatable, Turn};
 use super::query::Query;
 use super::{Api, OfApi};
 use crate::broker::DeliveryFailure;
@@ -116,11 +116,7 @@ impl From<Receipt> for PublishedEvent {
 /// 24 hours: it gets the same answer, and publishes nothing again.
 #[utoipa::path(
     post, path = "/api/events", tag = "events",
-    params(PublishQuery, (
-        "Idempotency-Key" = Option<String>, Header,
-        description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        example = "5f0c7c1e-6b0e-4a57-9d0c-0a5f3f4c7b11"
-    )),
+    params(PublishQuery, IdempotencyKey),
     request_body(content = ToPublish, content_type = "application/json"),
     responses(
         (status = 202, description = "Kafka has every event that is listed", body = Published),

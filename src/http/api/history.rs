@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::cursor::{read_cursor, write_cursor};
+use super::cursor::{self, read_cursor, write_cursor};
 use super::export::{self, Format};
-use super::parameters::{Faults, parsed, text, time};
+use super::parameters::{self, Faults, limit, parsed, text, time};
 use super::query::Query;
 use super::{Api, OfApi, of_query};
 use crate::consumers::audit::read::{Position, positioned};
@@ -24,8 +24,6 @@ use crate::store::history::{self, Direction, Page, Place, Search};
 
 /// The most types that one query names.
 const MAX_TYPES: usize = 50;
-/// Events of a page where nothing is asked.
-const DEFAULT_LIMIT: i64 = 50;
 /// Events of a page, at most.
 const MAX_LIMIT: i64 = 500;
 /// The longest range for what no index helps to find.
@@ -181,12 +179,9 @@ pub(super) async fn list(
     // One more, to know whether there is a next page.
     page.limit += 1;
     let mut rows = read(&api, &view, &page).await?;
-    let more = rows.len() as i64 > wanted;
-    rows.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
-    let next = rows
-        .last()
-        .filter(|_| more)
-        .map(|last| write_cursor(page.direction, &place_of(last)));
+    let next = cursor::next(&mut rows, wanted, |last| {
+        write_cursor(page.direction, &place_of(last))
+    });
     let mut events = Vec::with_capacity(rows.len());
     for row in &rows {
         events.push(shown(&api, row).await?);
@@ -254,15 +249,8 @@ impl HistoryQuery {
             },
         );
         let direction = direction.unwrap_or(Direction::Descending);
-        let limit = parsed(
-            &mut faults,
-            "limit",
-            &self.limit,
-            "a number from 1 to 500",
-            |text| text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n)),
-        );
-        let wanted = "`next` of a page with the same parameters";
-        let after = parsed(&mut faults, "cursor", &self.cursor, wanted, |text| {
+        let limit = limit(&mut faults, &self.limit, MAX_LIMIT);
+        let after = parameters::cursor(&mut faults, &self.cursor, |text| {
             read_cursor(direction, text)
         });
         faults.none()?;
@@ -276,7 +264,7 @@ impl HistoryQuery {
             search,
             direction,
             after,
-            limit: limit.unwrap_or(DEFAULT_LIMIT),
+            limit,
         })
     }
 

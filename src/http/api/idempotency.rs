@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::http::auth::Caller;
@@ -19,6 +20,22 @@ use crate::store::idempotent::{self, Claim, KEPT_HOURS, Request};
 const HEADER: &str = "idempotency-key";
 /// The longest key, in bytes.
 const MAX_KEY: usize = 255;
+
+/// The header, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes the header")]
+pub(super) struct IdempotencyKey {
+    /// 1 to 255 visible ASCII characters, such as a UUID
+    #[param(
+        rename = "Idempotency-Key",
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$",
+        example = "5f0c7c1e-6b0e-4a57-9d0c-0a5f3f4c7b11"
+    )]
+    key: Option<String>,
+}
 
 /// A request with a key, or one without, which is run each time.
 pub(super) struct Repeatable {

@@ -4,6 +4,9 @@ use crate::event::{MAX_INDEXED_TEXT, parse_timestamp};
 use crate::http::problem::{Fault, Problem};
 use crate::store::Micros;
 
+/// Entries of a page where nothing is asked.
+const DEFAULT_LIMIT: i64 = 50;
+
 /// The faults of a query's parameters so far.
 #[derive(Default)]
 pub(super) struct Faults(Vec<Fault>);
@@ -59,4 +62,23 @@ pub(super) fn time(faults: &mut Faults, name: &str, given: &Option<String>) -> O
     parsed(faults, name, given, expected, |text| {
         parse_timestamp(text).map(Micros)
     })
+}
+
+/// `limit`: how many entries a page of a list has.
+pub(super) fn limit(faults: &mut Faults, given: &Option<String>, most: i64) -> i64 {
+    let expected = format!("a number from 1 to {most}");
+    let limit = parsed(faults, "limit", given, &expected, |text| {
+        text.parse().ok().filter(|n| (1..=most).contains(n))
+    });
+    limit.unwrap_or(DEFAULT_LIMIT)
+}
+
+/// `cursor`: where the page before ended.
+pub(super) fn cursor<T>(
+    faults: &mut Faults,
+    given: &Option<String>,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    let expected = "`next` of a page with the same parameters";
+    parsed(faults, "cursor", given, expected, read)
 }

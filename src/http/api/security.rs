@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::cursor;
 use super::history::TIMEOUT;
-use super::parameters::{Faults, parsed, text, time};
+use super::parameters::{self, Faults, limit, text, time};
 use super::query::Query;
 use super::{OfApi, of_query};
 use crate::event::timestamp_text;
@@ -19,8 +20,6 @@ use crate::http::problem::Problem;
 use crate::store::Micros;
 use crate::store::security_audit::{self, Entry, EntryPage};
 
-/// Entries of a page where nothing is asked.
-const DEFAULT_LIMIT: i64 = 50;
 /// Entries of a page, at most.
 const MAX_LIMIT: i64 = 500;
 /// The longest place in a cursor, in bytes.
@@ -118,9 +117,7 @@ pub(super) async fn list(
     page.limit += 1;
     let entries = security_audit::page(&api.0.pool, &view, &page, TIMEOUT).await;
     let mut entries = entries.map_err(|error| of_query(error, TIMEOUT))?;
-    let more = entries.len() as i64 > wanted;
-    entries.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
-    let next = entries.last().filter(|_| more).map(write_cursor);
+    let next = cursor::next(&mut entries, wanted, write_cursor);
     Ok(Json(SecurityPage {
         entries: entries.into_iter().map(SecurityEntry::from).collect(),
         next,
@@ -131,16 +128,11 @@ impl SecurityQuery {
     fn page(&self) -> Result<EntryPage, Problem> {
         let mut faults = Faults::default();
         let _ = text(&mut faults, "companyId", &self.company_id);
-        let expected = "a number from 1 to 500";
-        let limit = parsed(&mut faults, "limit", &self.limit, expected, |text| {
-            text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n))
-        });
-        let expected = "`next` of a page with the same parameters";
         let page = EntryPage {
             from: time(&mut faults, "startDate", &self.start_date),
             to: time(&mut faults, "endDate", &self.end_date),
-            after: parsed(&mut faults, "cursor", &self.cursor, expected, read_cursor),
-            limit: limit.unwrap_or(DEFAULT_LIMIT),
+            after: parameters::cursor(&mut faults, &self.cursor, read_cursor),
+            limit: limit(&mut faults, &self.limit, MAX_LIMIT),
         };
         faults.none()?;
         Ok(page)

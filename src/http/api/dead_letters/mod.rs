@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::body::MAX_OBJECT;
 use super::cursor;
-use super::parameters::{Faults, parsed, text, time};
+use super::parameters::{self, Faults, text, time};
 use super::path::Path;
 use super::query::Query;
 use super::responses::Refused;
@@ -25,8 +25,6 @@ use crate::stream::dead_letters::{
 };
 use crate::stream::deliveries::LetterId;
 
-/// Letters of a page where nothing is asked.
-const DEFAULT_LIMIT: i64 = 50;
 /// Letters of a page, at most.
 const MAX_LIMIT: i64 = 200;
 
@@ -93,37 +91,9 @@ pub(super) struct GroupsQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LettersQuery {
-    /// Of this group.
-    #[param(example = "sluice.webhooks", min_length = 1, max_length = 512)]
-    group: Option<String>,
-    /// For this target; of webhooks the subscription's id.
-    #[param(
-        example = "0199a0b2-6f3b-7c52-9d41-5b0e2f7a1c33",
-        min_length = 1,
-        max_length = 512
-    )]
-    target: Option<String>,
-    /// With this reason.
-    #[param(example = "server_error", min_length = 1, max_length = 512)]
-    class: Option<String>,
-    /// Of this event type.
-    #[serde(rename = "type")]
-    #[param(
-        rename = "type",
-        example = "order.created",
-        min_length = 1,
-        max_length = 512
-    )]
-    event_type: Option<String>,
-    /// The company; only an admin may name another than its own.
-    #[param(example = "c1", min_length = 1, max_length = 512)]
-    company_id: Option<String>,
-    /// Dead at or after this time (RFC 3339, or a date in UTC).
-    #[param(example = "2026-01-01")]
-    since: Option<String>,
-    /// Dead before this time.
-    #[param(example = "2026-02-01")]
-    until: Option<String>,
+    #[serde(flatten)]
+    #[param(ignore)]
+    which: GroupsQuery,
     /// Letters of a page, 1 to 200; 50 by default.
     #[param(value_type = Option<u16>, example = 50)]
     limit: Option<String>,
@@ -196,7 +166,7 @@ pub(super) struct Letters {
 /// List dead letters
 #[utoipa::path(
     get, path = "/api/deadletters/letters", tag = "dead letters",
-    params(LettersQuery),
+    params(GroupsQuery, LettersQuery),
     responses(
         (status = 200, description = "A page of dead letters", body = Letters),
         (status = 422, description = "A parameter cannot be used, or the query took longer than 10 s (`query-too-slow`)", body = Problem, content_type = "application/problem+json"),
@@ -209,16 +179,11 @@ pub(super) async fn list(
     caller: Caller,
     Query(query): Query<LettersQuery>,
 ) -> Result<Json<Letters>, Problem> {
-    let view = caller.manages(query.company_id.as_deref())?;
+    let view = caller.manages(query.which.company_id.as_deref())?;
     let mut faults = Faults::default();
-    let expected = "a number from 1 to 200";
-    let wanted = parsed(&mut faults, "limit", &query.limit, expected, |text| {
-        text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n))
-    });
-    let wanted = wanted.unwrap_or(DEFAULT_LIMIT);
-    let expected = "`next` of a page with the same parameters";
-    let after = parsed(&mut faults, "cursor", &query.cursor, expected, read_cursor);
-    let filter = GroupsQuery::from(query).filter(&mut faults);
+    let wanted = parameters::limit(&mut faults, &query.limit, MAX_LIMIT);
+    let after = parameters::cursor(&mut faults, &query.cursor, read_cursor);
+    let filter = query.which.filter(&mut faults);
     faults.none()?;
     let page = LetterPage {
         filter,
@@ -231,20 +196,6 @@ pub(super) async fn list(
         cursor::write('l', &[&at.0.to_string(), &id.to_string()])
     });
     Ok(Json(Letters { letters, next }))
-}
-
-impl From<LettersQuery> for GroupsQuery {
-    fn from(query: LettersQuery) -> Self {
-        Self {
-            group: query.group,
-            target: query.target,
-            class: query.class,
-            event_type: query.event_type,
-            company_id: query.company_id,
-            since: query.since,
-            until: query.until,
-        }
-    }
 }
 
 fn read_cursor(text: &str) -> Option<(Micros, LetterId)> {

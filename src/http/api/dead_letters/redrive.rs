@@ -12,7 +12,7 @@ use crate::event::{MAX_INDEXED_TEXT, timestamp_text};
 use crate::http::api::OfApi;
 use crate::http::api::acting::Acting;
 use crate::http::api::body::{self, Members};
-use crate::http::api::idempotency::{self, Answer};
+use crate::http::api::idempotency::{self, Answer, IdempotencyKey};
 use crate::http::api::responses::{BodyRefused, Refused};
 use crate::http::problem::Problem;
 use crate::store::Micros;
@@ -71,11 +71,7 @@ pub(in crate::http::api) struct Redriven {
 /// has no attempt left, returns with its history. `dryRun` counts them, exactly.
 #[utoipa::path(
     post, path = "/api/deadletters/redrive", tag = "dead letters",
-    params((
-        "Idempotency-Key" = Option<String>, Header,
-        description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        example = "5f0c7c1e-6b0e-4a57-9d0c-0a5f3f4c7b11"
-    )),
+    params(IdempotencyKey),
     request_body(content = LettersToRedrive, content_type = "application/json"),
     responses(
         (status = 202, description = "They are being sent, or with `dryRun` counted", body = Redriven),

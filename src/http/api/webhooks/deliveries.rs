@@ -7,11 +7,11 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::id;
-use super::subscriptions::{CURSOR, limit};
+use super::subscriptions::MAX_LIMIT;
 use crate::consumers::webhooks::{DeliveryHistory, SubscriptionError};
 use crate::http::api::OfApi;
 use crate::http::api::cursor;
-use crate::http::api::parameters::{Faults, parsed, text, time};
+use crate::http::api::parameters::{self, Faults, parsed, text, time};
 use crate::http::api::path::Path;
 use crate::http::api::query::Query;
 use crate::http::api::responses::Refused;
@@ -116,11 +116,11 @@ impl DeliveriesQuery {
             since: time(&mut faults, "since", &self.since),
             until: time(&mut faults, "until", &self.until),
             run: parsed(&mut faults, "run", &self.run, "a run's number", run),
-            after: parsed(&mut faults, "cursor", &self.cursor, CURSOR, |text| {
+            after: parameters::cursor(&mut faults, &self.cursor, |text| {
                 let [at, id] = cursor::read('d', text)?;
                 place(&at, &id)
             }),
-            limit: limit(&mut faults, &self.limit),
+            limit: parameters::limit(&mut faults, &self.limit, MAX_LIMIT),
         };
         faults.none()?;
         Ok(page)
@@ -262,7 +262,7 @@ impl AttemptsQuery {
             outcome: parsed(&mut faults, "outcome", &self.outcome, expected, outcome),
             since: time(&mut faults, "since", &self.since),
             until: time(&mut faults, "until", &self.until),
-            after: parsed(&mut faults, "cursor", &self.cursor, CURSOR, |text| {
+            after: parameters::cursor(&mut faults, &self.cursor, |text| {
                 let [at, id, started, lease] = cursor::read('a', text)?;
                 Some(AttemptPlace {
                     delivery: place(&at, &id)?,
@@ -270,7 +270,7 @@ impl AttemptsQuery {
                     lease_id: Uuid::try_parse(&lease).ok()?,
                 })
             }),
-            limit: limit(&mut faults, &self.limit),
+            limit: parameters::limit(&mut faults, &self.limit, MAX_LIMIT),
         };
         faults.none()?;
         Ok(page)

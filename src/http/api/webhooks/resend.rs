@@ -11,7 +11,7 @@ use super::id;
 use crate::consumers::webhooks::{Only, Recover};
 use crate::http::api::acting::Acting;
 use crate::http::api::body::{self, Members};
-use crate::http::api::idempotency::{self, Answer};
+use crate::http::api::idempotency::{self, Answer, IdempotencyKey};
 use crate::http::api::path::Path;
 use crate::http::api::responses::{BodyRefused, Refused};
 use crate::http::api::{Api, OfApi};
@@ -41,9 +41,7 @@ pub(in crate::http::api) struct SentAgain {
     params(
         ("id" = Uuid, Path, description = "The subscription's id", example = "0199a0b2-6f3b-7c52-9d41-5b0e2f7a1c33"),
         ("deliveryId" = String, Path, description = "The delivery's id", example = "2a2b7e8c-4c0f-4f6f-8b57-0c1d2e3f4a5b:3:41:0"),
-        ("Idempotency-Key" = Option<String>, Header,
-            description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-            example = "5f0c7c1e-6b0e-4a57-9d0c-0a5f3f4c7b11"),
+        IdempotencyKey,
     ),
     responses(
         (status = 202, description = "It is being sent", body = SentAgain),
@@ -88,9 +86,7 @@ pub(in crate::http::api) async fn redeliver(
     post, path = "/api/webhooks/{id}/recover", tag = "webhooks",
     params(
         ("id" = Uuid, Path, description = "The subscription's id", example = "0199a0b2-6f3b-7c52-9d41-5b0e2f7a1c33"),
-        ("Idempotency-Key" = Option<String>, Header,
-            description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-            example = "5f0c7c1e-6b0e-4a57-9d0c-0a5f3f4c7b11"),
+        IdempotencyKey,
     ),
     request_body(content = RangeToRecover, content_type = "application/json"),
     responses(

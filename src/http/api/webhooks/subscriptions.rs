@@ -16,8 +16,8 @@ use crate::event::MAX_INDEXED_TEXT;
 use crate::http::api::acting::Acting;
 use crate::http::api::body::{self, Members};
 use crate::http::api::cursor;
-use crate::http::api::idempotency::{Repeatable, Turn};
-use crate::http::api::parameters::{self, Faults, parsed};
+use crate::http::api::idempotency::{IdempotencyKey, Repeatable, Turn};
+use crate::http::api::parameters::{self, Faults};
 use crate::http::api::path::Path;
 use crate::http::api::query::Query;
 use crate::http::api::responses::{BodyRefused, Refused};
@@ -27,8 +27,6 @@ use crate::http::problem::{Fault, Problem};
 use crate::store::Micros;
 use crate::store::webhook_subscriptions::SubscriptionPage;
 
-/// Entries of a page where nothing is asked.
-pub(super) const DEFAULT_LIMIT: i64 = 50;
 /// Entries of a page, at most.
 pub(super) const MAX_LIMIT: i64 = 200;
 /// The longest secret as text, in bytes.
@@ -78,18 +76,6 @@ impl From<Created> for WithSecret {
     }
 }
 
-/// `limit`, as all lists of this room read it.
-pub(super) fn limit(faults: &mut Faults, given: &Option<String>) -> i64 {
-    let expected = "a number from 1 to 200";
-    let limit = parsed(faults, "limit", given, expected, |text| {
-        text.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n))
-    });
-    limit.unwrap_or(DEFAULT_LIMIT)
-}
-
-/// What a cursor is refused with.
-pub(super) const CURSOR: &str = "`next` of a page with the same parameters";
-
 /// List webhooks
 ///
 /// The subscriptions of the company, or of all to an admin who names none; the newest first.
@@ -111,8 +97,8 @@ pub(in crate::http::api) async fn list(
     let view = caller.manages(query.company_id.as_deref())?;
     let mut faults = Faults::default();
     let _ = parameters::text(&mut faults, "companyId", &query.company_id);
-    let wanted = limit(&mut faults, &query.limit);
-    let after = parsed(&mut faults, "cursor", &query.cursor, CURSOR, read_cursor);
+    let wanted = parameters::limit(&mut faults, &query.limit, MAX_LIMIT);
+    let after = parameters::cursor(&mut faults, &query.cursor, read_cursor);
     faults.none()?;
     let page = SubscriptionPage {
         after,
@@ -141,11 +127,7 @@ fn read_cursor(text: &str) -> Option<(Micros, Uuid)> {
 /// nothing again, and gets the subscription that was made, as it is then, with its first secret.
 #[utoipa::path(
     post, path = "/api/webhooks", tag = "webhooks",
-    params((
-        "Idempotency-Key" = Option<String>, Header,
-        description = "1 to 255 visible ASCII characters, such as a UUID", min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-        example = "5f0c7c1e-6b0e-4a57-9d0c-0a5f3f4c7b11"
-    )),
+    params(IdempotencyKey),
     request_body(content = SubscriptionToMake, content_type = "application/json"),
     responses(
         (status = 201, description = "The subscription, with its secret", body = WithSecret, headers(

@@ -99,6 +99,18 @@ CREATE TRIGGER webhook_secrets_changed AFTER INSERT OR UPDATE OR DELETE ON webho
 -- between the two loses it.
 ALTER TABLE deliveries ADD COLUMN post_at timestamptz;
 CREATE INDEX deliveries_to_post ON deliveries ("group", post_at) WHERE post_at IS NOT NULL;
+-- Postgres writes every index of a row anew as soon as an update changes a column that any index
+-- names, its condition included. A delivery that succeeds changes none of these.
+ALTER TABLE deliveries
+    ADD COLUMN dead_at timestamptz GENERATED ALWAYS AS (CASE WHEN status = 'dead' THEN updated_at END) STORED;
+DROP INDEX deliveries_open, deliveries_company;
+CREATE INDEX deliveries_dead ON deliveries ("group", dead_at) WHERE dead_at IS NOT NULL;
+-- Until a burst of rows is analysed, Postgres takes any index that a look-up can use for as good as
+-- another. By an expression, this one is only for who lists a target's deliveries, and never for who
+-- looks for one of them by the primary key.
+DROP INDEX deliveries_target;
+CREATE INDEX deliveries_target ON deliveries ("group", (target || ''), created_at);
+COMMENT ON COLUMN deliveries.dead_at IS 'When it became dead, as long as it is.';
 -- For their removal by age; rows stay where they were inserted, so that this costs next to nothing.
 CREATE INDEX deliveries_age ON deliveries USING brin (created_at);
 COMMENT ON COLUMN deliveries.post_at IS 'When its letter is to be produced: it was redriven or is sent again, and Kafka has not acknowledged it.';

@@ -58,8 +58,8 @@ pub async fn groups(
 ) -> Result<Vec<DeadGroup>, StoreError> {
     let mut query = QueryBuilder::new("SELECT g.count, g.oldest, g.newest, ");
     query.push(COLUMNS).push(
-        r#" FROM (SELECT d."group", d.target, d.class, count(*) AS count, min(d.updated_at) AS oldest,
-                  max(d.updated_at) AS newest FROM deliveries d"#,
+        r#" FROM (SELECT d."group", d.target, d.class, count(*) AS count, min(d.dead_at) AS oldest,
+                  max(d.dead_at) AS newest FROM deliveries d"#,
     );
     push_dead(&mut query, filter);
     query.push(
@@ -71,7 +71,7 @@ pub async fn groups(
     push_dead(&mut query, filter);
     query.push(
         r#" AND d."group" = g."group" AND d.target = g.target AND d.class IS NOT DISTINCT FROM g.class
-            AND d.updated_at = g.newest LIMIT 1) AS d
+            AND d.dead_at = g.newest LIMIT 1) AS d
             ORDER BY g.count DESC, g."group", g.target, g.class"#,
     );
     let mut tx = view.begin(pool, TIMEOUT).await?;
@@ -112,7 +112,7 @@ pub async fn dead(
     }) = after
     {
         query.push(
-            r#" AND (d.updated_at, d."group", d.topic_id, d.partition, d."offset", d.target, d.run) < ("#,
+            r#" AND (d.dead_at, d."group", d.topic_id, d.partition, d."offset", d.target, d.run) < ("#,
         );
         query.push_bind(*updated_at);
         query.push(", ").push_bind(group.clone());
@@ -123,7 +123,7 @@ pub async fn dead(
         query.push(", ").push_bind(key.run).push(")");
     }
     query.push(
-        r#" ORDER BY d.updated_at DESC, d."group" DESC, d.topic_id DESC, d.partition DESC, d."offset" DESC,
+        r#" ORDER BY d.dead_at DESC, d."group" DESC, d.topic_id DESC, d.partition DESC, d."offset" DESC,
             d.target DESC, d.run DESC LIMIT "#,
     );
     query.push_bind(limit);
@@ -183,7 +183,7 @@ pub async fn redrive(
 ) -> Result<u64, StoreError> {
     let mut query = QueryBuilder::new(
         r#"WITH selected AS (SELECT d.ctid AS version,
-               row_number() OVER (ORDER BY d.updated_at, d.topic_id, d.partition, d."offset", d.target, d.run) - 1
+               row_number() OVER (ORDER BY d.dead_at, d.topic_id, d.partition, d."offset", d.target, d.run) - 1
                    AS place
                FROM deliveries d"#,
     );
@@ -235,14 +235,13 @@ fn push_selection(query: &mut QueryBuilder<Postgres>, selection: &DeadSelection)
 
 /// The condition of a dead letter, and those of the filter.
 ///
-/// Until a burst of rows is analysed, Postgres takes any index and any join for as good as another,
-/// and a look for a newer run would read all of the target's. So the target is compared as an
-/// expression, which leaves the primary key, and `OFFSET 0` keeps each look one of its own.
+/// Until a burst of rows is analysed, Postgres takes any join for as good as another, and would read
+/// all rows for each. `OFFSET 0` keeps each look for a newer run one of its own.
 fn push_dead(query: &mut QueryBuilder<Postgres>, filter: &DeadFilter) {
     query.push(
-        r#" WHERE d.status = 'dead' AND NOT EXISTS (SELECT FROM deliveries newer
+        r#" WHERE d.dead_at IS NOT NULL AND NOT EXISTS (SELECT FROM deliveries newer
               WHERE newer."group" = d."group" AND newer.topic_id = d.topic_id AND newer.partition = d.partition
-                AND newer."offset" = d."offset" AND newer.target || '' = d.target AND newer.run > d.run
+                AND newer."offset" = d."offset" AND newer.target = d.target AND newer.run > d.run
               OFFSET 0)"#,
     );
     if !filter.namespace.is_empty() {
@@ -262,9 +261,9 @@ fn push_dead(query: &mut QueryBuilder<Postgres>, filter: &DeadFilter) {
         }
     }
     if let Some(since) = filter.since {
-        query.push(" AND d.updated_at >= ").push_bind(since);
+        query.push(" AND d.dead_at >= ").push_bind(since);
     }
     if let Some(until) = filter.until {
-        query.push(" AND d.updated_at < ").push_bind(until);
+        query.push(" AND d.dead_at < ").push_bind(until);
     }
 }

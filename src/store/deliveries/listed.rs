@@ -108,7 +108,7 @@ pub async fn page(
 ) -> Result<Vec<Listed>, StoreError> {
     let mut query = QueryBuilder::new("SELECT ");
     query.push(COLUMNS).push(" FROM deliveries d");
-    push_target(&mut query, group, target);
+    push_all_of(&mut query, group, target);
     push_range(&mut query, page.since, page.until);
     if let Some(status) = page.status {
         query.push(" AND d.status = ").push_bind(status.as_str());
@@ -265,7 +265,7 @@ pub async fn attempts(
     page: &AttemptPage,
 ) -> Result<Vec<ListedAttempt>, StoreError> {
     let mut query = QueryBuilder::new(ATTEMPTS);
-    push_target(&mut query, group, target);
+    push_all_of(&mut query, group, target);
     push_range(&mut query, page.since, page.until);
     if let Some(outcome) = &page.outcome {
         query.push(" AND a.outcome = ").push_bind(outcome.clone());
@@ -303,14 +303,21 @@ where
     Ok(rows)
 }
 
-fn push_target(query: &mut QueryBuilder<Postgres>, group: &str, target: &str) {
+/// As the index for it has the target.
+fn push_all_of(query: &mut QueryBuilder<Postgres>, group: &str, target: &str) {
     query.push(r#" WHERE d."group" = "#);
     query.push_bind(group.to_owned());
-    query.push(" AND d.target = ").push_bind(target.to_owned());
+    query
+        .push(" AND d.target || '' = ")
+        .push_bind(target.to_owned());
 }
 
 fn push_record(query: &mut QueryBuilder<Postgres>, group: &str, key: &DeliveryKey) {
-    push_target(query, group, &key.target);
+    query.push(r#" WHERE d."group" = "#);
+    query.push_bind(group.to_owned());
+    query
+        .push(" AND d.target = ")
+        .push_bind(key.target.to_string());
     query.push(" AND d.topic_id = ").push_bind(key.topic_id);
     query.push(" AND d.partition = ").push_bind(key.partition);
     query.push(r#" AND d."offset" = "#).push_bind(key.offset);

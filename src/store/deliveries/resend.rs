@@ -225,8 +225,8 @@ fn push_rest(query: &mut QueryBuilder<Postgres>, missed: &Missed<'_>) {
         .push_bind(missed.target.to_owned());
     query.push(r#") AND NOT EXISTS (SELECT FROM deliveries d WHERE d."group" = "#);
     query.push_bind(missed.group.to_owned());
-    // As an expression, and with OFFSET 0, for the reason told at `dead::push_dead`.
-    query.push(" AND d.target || '' = ");
+    // OFFSET 0 for the reason told at `dead::push_dead`.
+    query.push(" AND d.target = ");
     query.push_bind(missed.target.to_owned());
     query.push(format!(
         r#" AND d.topic_id = event_log.topic_id AND d.partition = event_log.partition

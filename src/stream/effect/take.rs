@@ -116,8 +116,25 @@ async fn take(core: &Core, jobs: &[Job]) -> Result<Vec<Meaning>, StoreError> {
     fault_point("effect_before_take");
     let group = &core.member.group;
     let mut tx = store::begin(&core.member.pool).await?;
+    let mut meanings: HashMap<usize, Meaning> = HashMap::new();
+    // In one order, for who reads the same records under another claim may be at it too.
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_unstable_by(|&one, &other| jobs[one].key.cmp(&jobs[other].key));
+    let (fresh, known): (Vec<usize>, Vec<usize>) =
+        order.into_iter().partition(|&i| is_fresh(&jobs[i]));
+    let mut there = make(&mut tx, core, jobs, fresh, &mut meanings).await?;
+    there.extend(known);
+    let missing = look_up(&mut tx, core, jobs, there, &mut meanings).await?;
+    let (wanted, unwanted): (Vec<usize>, Vec<usize>) =
+        missing.into_iter().partition(|&i| may_be_made(&jobs[i]));
+    meanings.extend(unwanted.into_iter().map(|i| (i, Meaning::Nothing)));
+    for i in make(&mut tx, core, jobs, wanted, &mut meanings).await? {
+        // Somebody made it since it was looked for.
+        meanings.insert(i, Meaning::Leased(Duration::ZERO));
+    }
     let heights = heights(jobs);
     let raises: Vec<Raise<'_>> = heights.iter().map(|(_, raise)| *raise).collect();
+    // Last, for whoever writes the progress of the same partitions waits until the commit.
     let stale = match raises.as_slice() {
         [] => Vec::new(),
         raises => progress::raise(&mut tx, raises).await?,
@@ -134,19 +151,6 @@ async fn take(core: &Core, jobs: &[Job]) -> Result<Vec<Meaning>, StoreError> {
             false => Meaning::Leased(Duration::ZERO),
         };
         return Ok(jobs.iter().map(meaning).collect());
-    }
-    let mut meanings: HashMap<usize, Meaning> = HashMap::new();
-    let (fresh, known): (Vec<usize>, Vec<usize>) =
-        (0..jobs.len()).partition(|&i| is_fresh(&jobs[i]));
-    let mut there = make(&mut tx, core, jobs, fresh, &mut meanings).await?;
-    there.extend(known);
-    let missing = look_up(&mut tx, core, jobs, there, &mut meanings).await?;
-    let (wanted, unwanted): (Vec<usize>, Vec<usize>) =
-        missing.into_iter().partition(|&i| may_be_made(&jobs[i]));
-    meanings.extend(unwanted.into_iter().map(|i| (i, Meaning::Nothing)));
-    for i in make(&mut tx, core, jobs, wanted, &mut meanings).await? {
-        // Somebody made it since it was looked for.
-        meanings.insert(i, Meaning::Leased(Duration::ZERO));
     }
     tx.commit().await?;
     fault_point("effect_after_take");

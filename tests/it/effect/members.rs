@@ -24,16 +24,28 @@ fn group(space: &Space, delivers: &Arc<AtomicBool>) -> Group {
     })
 }
 
-/// Waits until the member reads so many partitions of the last tier.
-async fn reads(space: &Space, group: &Group, partitions: std::ops::RangeInclusive<usize>) {
+/// Partitions of the domain's topic and of each tier.
+const EACH: usize = 6;
+/// So many that whoever stays cannot keep all of one topic, however partitions are shared out.
+const COME: usize = 4;
+
+/// Waits until the members read all partitions between them, and gives how many of the last tier
+/// each has.
+async fn shared<const N: usize>(space: &Space, members: [&Group; N]) -> [usize; N] {
     let topic = settings(space).kafka.name("shop.test.retry.400ms");
-    eventually(&format!("{partitions:?} partitions"), async || {
-        let report = group.board.report();
-        let of_topic = report.partitions.iter().filter(|place| place.0 == topic);
-        let all = report.ready && partitions.contains(&of_topic.count());
-        all.then_some(()).ok_or(format!("{report:?}"))
+    eventually("all partitions", async || {
+        let reports = members.map(|member| member.board.report());
+        let counts = reports.iter().map(|report| report.partitions.len());
+        let all = reports.iter().all(|r| r.ready && !r.partitions.is_empty());
+        let of_topic = |n: usize| {
+            let places = reports[n].partitions.iter();
+            places.filter(|place| place.0 == topic).count()
+        };
+        (all && counts.sum::<usize>() == 3 * EACH)
+            .then(|| std::array::from_fn(of_topic))
+            .ok_or_else(|| format!("{reports:?}"))
     })
-    .await;
+    .await
 }
 
 /// A partition that waits for its head is paused, also when the group takes it away.
@@ -42,7 +54,7 @@ async fn a_retry_partition_that_comes_back_is_read_on() {
     let space = space("comes_back").await;
     let delivers = Arc::new(AtomicBool::new(false));
     let stays = group(&space, &delivers);
-    reads(&space, &stays, 6..=6).await;
+    shared(&space, [&stays]).await;
     space.publish(&(0..60).map(order).collect::<Vec<_>>());
     eventually("every delivery in the last tier", async || {
         let there = space
@@ -52,11 +64,13 @@ async fn a_retry_partition_that_comes_back_is_read_on() {
     })
     .await;
     for _ in 0..2 {
-        let comes = group(&space, &delivers);
-        reads(&space, &comes, 1..=6).await;
-        reads(&space, &stays, 0..=5).await;
-        comes.stop().await;
-        reads(&space, &stays, 6..=6).await;
+        let [one, two, three, four]: [_; COME] = std::array::from_fn(|_| group(&space, &delivers));
+        let [kept, ..] = shared(&space, [&stays, &one, &two, &three, &four]).await;
+        assert!(kept < EACH, "{kept} of the last tier have not moved");
+        for comes in [one, two, three, four] {
+            comes.stop().await;
+        }
+        shared(&space, [&stays]).await;
     }
     delivers.store(true, Ordering::Release);
     wait_for(&space, "delivered", 60).await;

@@ -6,7 +6,7 @@ use std::process::Command;
 use tokio::task::block_in_place;
 
 use super::facts::read_offsets;
-use super::ground::{Field, said, says_again};
+use super::ground::{Field, said};
 use super::rounds::RESTORED;
 use crate::support::probe::{self, Probe};
 use crate::support::{RawProducer, Serve, Space, eventually};
@@ -78,10 +78,20 @@ async fn restored_under(field: &Field, serve: &Serve, round: u64) {
     .await;
     field.goes_on().await;
 
-    let before = said(serve, "another claim moved this partition");
+    let before = noticed(serve);
     restore(field);
-    says_again(serve, "another claim moved this partition", before).await;
+    eventually("a restored database that is noticed", async || {
+        let more = noticed(serve) > before;
+        more.then_some(()).ok_or_else(|| serve.log())
+    })
+    .await;
     field.goes_on().await;
+}
+
+/// How often a writer or the watch has found progress other than it left it.
+fn noticed(serve: &Serve) -> usize {
+    said(serve, "another claim moved this partition")
+        + said(serve, "postgres no longer holds this partition's progress")
 }
 
 /// Kafka's commits are ahead and carry our mark: they are no instruction.

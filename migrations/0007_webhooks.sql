@@ -106,10 +106,10 @@ ALTER TABLE deliveries
 DROP INDEX deliveries_open, deliveries_company;
 CREATE INDEX deliveries_dead ON deliveries ("group", dead_at) WHERE dead_at IS NOT NULL;
 -- Until a burst of rows is analysed, Postgres takes any index that a look-up can use for as good as
--- another. By an expression, this one is only for who lists a target's deliveries, and never for who
--- looks for one of them by the primary key.
+-- another. So only the primary key begins with the group, and this one, by an expression, is for who
+-- lists a target's deliveries and never for who looks for one of them.
 DROP INDEX deliveries_target;
-CREATE INDEX deliveries_target ON deliveries ("group", (target || ''), created_at);
+CREATE INDEX deliveries_target ON deliveries ((target || ''), "group", created_at);
 COMMENT ON COLUMN deliveries.dead_at IS 'When it became dead, as long as it is.';
 -- For their removal by age; rows stay where they were inserted, so that this costs next to nothing.
 CREATE INDEX deliveries_age ON deliveries USING brin (created_at);

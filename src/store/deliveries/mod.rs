@@ -3,6 +3,11 @@
 //!
 //! Every statement may be repeated when its answer was lost: what it did is known by the lease's
 //! id, which is made anew for each time that a delivery is taken.
+//!
+//! Those that find many rows by their keys do it one look-up after the other (`LATERAL`, and
+//! `OFFSET 0`, by which it stays one), whatever the statistics: of a group that has begun a burst,
+//! Postgres thinks that it has few rows, and would read all of them for each key. What is found is
+//! then named by its version, so that a row which another changes at the same moment is passed over.
 
 pub mod dead;
 pub mod listed;
@@ -21,6 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
+
+use super::{Pool, StoreError, Transaction};
 
 /// One delivery within its group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +74,18 @@ impl Status {
             .into_iter()
             .find(|status| status.as_str() == text)
     }
+}
+
+/// A plan is made once a connection, maybe while the table is empty, and kept when it is full.
+const BEGIN_BY_KEY: &str = "BEGIN; SET LOCAL enable_seqscan = off;
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+
+/// Begins a transaction whose statements find rows by their keys and by no other way.
+///
+/// # Errors
+/// Where no connection is to be had within five seconds.
+pub async fn begin(pool: &Pool) -> Result<Transaction, StoreError> {
+    Ok(pool.begin_with(BEGIN_BY_KEY).await?)
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::{DeliveryKey, Keys, millis};
+use super::{DeliveryKey, Keys, begin, millis};
 use crate::store::StoreError;
 
 /// A delivery whose letter is to be produced.
@@ -45,16 +45,16 @@ pub async fn claim_due(
     most: i64,
     claim: Duration,
 ) -> Result<Vec<Due>, StoreError> {
+    let mut tx = begin(pool).await?;
     let rows = sqlx::query!(
         r#"WITH due AS MATERIALIZED (
-               SELECT topic_id, partition, "offset", target, run FROM deliveries
+               SELECT ctid AS version FROM deliveries
                WHERE "group" = $1 AND post_at <= clock_timestamp()
                ORDER BY post_at LIMIT $2 FOR UPDATE SKIP LOCKED),
            claimed AS (
                UPDATE deliveries d SET post_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
                FROM due b
-               WHERE d."group" = $1 AND d.topic_id = b.topic_id AND d.partition = b.partition
-                 AND d."offset" = b."offset" AND d.target = b.target AND d.run = b.run
+               WHERE d.ctid = b.version
                RETURNING d.*)
            SELECT c.topic_id, c.partition, c."offset", c.target, c.run, c.company_id, c.topic,
                (extract(epoch FROM c.appended_at) * 1000)::bigint AS "appended_millis!",
@@ -68,8 +68,9 @@ pub async fn claim_due(
         most,
         millis(claim),
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *tx)
     .await?;
+    tx.commit().await?;
     let due = rows.into_iter().map(|row| Due {
         key: DeliveryKey {
             topic_id: row.topic_id,
@@ -99,13 +100,18 @@ pub async fn claim_due(
 pub async fn posted(pool: &PgPool, group: &str, letters: &[&Due]) -> Result<(), StoreError> {
     let keys = Keys::of(letters.iter().map(|due| &due.key));
     let hops: Vec<i32> = letters.iter().map(|due| due.hop).collect();
+    let mut tx = begin(pool).await?;
     sqlx::query!(
         r#"UPDATE deliveries d SET post_at = NULL
            FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::text[], $6::bigint[], $7::int[])
                 AS b(topic_id, partition, off, target, run, hop)
-           WHERE d."group" = $1 AND d.topic_id = b.topic_id AND d.partition = b.partition
-             AND d."offset" = b.off AND d.target = b.target AND d.run = b.run
-             AND d.hop = b.hop AND d.post_at IS NOT NULL"#,
+           CROSS JOIN LATERAL (
+               SELECT k.ctid AS version FROM deliveries k
+               WHERE k."group" = $1 AND k.topic_id = b.topic_id AND k.partition = b.partition
+                 AND k."offset" = b.off AND k.target = b.target AND k.run = b.run
+                 AND k.hop = b.hop AND k.post_at IS NOT NULL
+               OFFSET 0) AS k
+           WHERE d.ctid = k.version"#,
         group,
         &keys.topic_ids,
         &keys.partitions,
@@ -114,7 +120,7 @@ pub async fn posted(pool: &PgPool, group: &str, letters: &[&Due]) -> Result<(), 
         &keys.runs,
         &hops,
     )
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    Ok(tx.commit().await?)
 }

@@ -43,12 +43,30 @@ pub async fn settle(
     group: &str,
     settlements: &[Settlement],
 ) -> Result<HashSet<Uuid>, StoreError> {
+    let all: Vec<&Settlement> = settlements.iter().collect();
+    let mut written = settle_once(tx, group, &all).await?;
+    let is_missing = |s: &&Settlement| !written.contains(&s.lease_id);
+    let missing: Vec<&Settlement> = settlements.iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        // Passed over, maybe; the next statement sees what has become of it.
+        written.extend(settle_once(tx, group, &missing).await?);
+    }
+    Ok(written)
+}
+
+async fn settle_once(
+    tx: &mut PgConnection,
+    group: &str,
+    settlements: &[&Settlement],
+) -> Result<HashSet<Uuid>, StoreError> {
     let keys = Keys::of(settlements.iter().map(|s| &s.key));
     let leases: Vec<Uuid> = settlements.iter().map(|s| s.lease_id).collect();
-    let numbers = |f: fn(&Settlement) -> i32| settlements.iter().map(f).collect::<Vec<i32>>();
+    let numbers =
+        |f: fn(&Settlement) -> i32| settlements.iter().map(|s| f(s)).collect::<Vec<i32>>();
     let texts =
-        |f: fn(&Settlement) -> Option<String>| settlements.iter().map(f).collect::<Vec<_>>();
-    let times = |f: fn(&Settlement) -> Option<i64>| settlements.iter().map(f).collect::<Vec<_>>();
+        |f: fn(&Settlement) -> Option<String>| settlements.iter().map(|s| f(s)).collect::<Vec<_>>();
+    let times =
+        |f: fn(&Settlement) -> Option<i64>| settlements.iter().map(|s| f(s)).collect::<Vec<_>>();
     let written = sqlx::query_scalar!(
         r#"UPDATE deliveries d
            SET status = b.status, attempts = b.attempts, hop = b.new_hop, lease_until = NULL,
@@ -61,10 +79,14 @@ pub async fn settle(
                        $9::int[], $10::text[], $11::int[], $12::text[], $13::text[], $14::bigint[], $15::bigint[])
                 AS b(topic_id, partition, off, target, run, lease_id, hop, new_hop, status, attempts, class,
                      failure, first_failed, next_attempt)
-           WHERE d."group" = $1 AND d.topic_id = b.topic_id AND d.partition = b.partition
-             AND d."offset" = b.off AND d.target = b.target AND d.run = b.run
-             AND ((d.lease_id = b.lease_id AND d.hop IN (b.hop, b.new_hop))
-                  OR (b.status = 'delivered' AND d.status IN ('pending', 'retrying') AND d.hop = b.hop))
+           CROSS JOIN LATERAL (
+               SELECT k.ctid AS version FROM deliveries k
+               WHERE k."group" = $1 AND k.topic_id = b.topic_id AND k.partition = b.partition
+                 AND k."offset" = b.off AND k.target = b.target AND k.run = b.run
+                 AND ((k.lease_id = b.lease_id AND k.hop IN (b.hop, b.new_hop))
+                      OR (b.status = 'delivered' AND k.status IN ('pending', 'retrying') AND k.hop = b.hop))
+               OFFSET 0) AS k
+           WHERE d.ctid = k.version
            RETURNING b.lease_id AS "lease_id!""#,
         group,
         &keys.topic_ids,
@@ -173,8 +195,13 @@ pub async fn release(
         r#"UPDATE deliveries d SET lease_until = NULL
            FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::text[], $6::bigint[], $7::uuid[])
                 AS b(topic_id, partition, off, target, run, lease_id)
-           WHERE d."group" = $1 AND d.topic_id = b.topic_id AND d.partition = b.partition
-             AND d."offset" = b.off AND d.target = b.target AND d.run = b.run AND d.lease_id = b.lease_id"#,
+           CROSS JOIN LATERAL (
+               SELECT k.ctid AS version FROM deliveries k
+               WHERE k."group" = $1 AND k.topic_id = b.topic_id AND k.partition = b.partition
+                 AND k."offset" = b.off AND k.target = b.target AND k.run = b.run
+                 AND k.lease_id = b.lease_id
+               OFFSET 0) AS k
+           WHERE d.ctid = k.version"#,
         group,
         &keys.topic_ids,
         &keys.partitions,

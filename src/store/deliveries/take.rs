@@ -131,10 +131,14 @@ pub async fn take(
                lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
            FROM unnest($3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::bigint[], $8::int[], $9::uuid[])
                 AS b(topic_id, partition, off, target, run, hop, lease_id)
-           WHERE d."group" = $1 AND d.topic_id = b.topic_id AND d.partition = b.partition
-             AND d."offset" = b.off AND d.target = b.target AND d.run = b.run
-             AND d.status IN ('pending', 'retrying') AND d.hop <= b.hop
-             AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp() OR d.lease_id = b.lease_id)
+           CROSS JOIN LATERAL (
+               SELECT k.ctid AS version FROM deliveries k
+               WHERE k."group" = $1 AND k.topic_id = b.topic_id AND k.partition = b.partition
+                 AND k."offset" = b.off AND k.target = b.target AND k.run = b.run
+                 AND k.status IN ('pending', 'retrying') AND k.hop <= b.hop
+                 AND (k.lease_until IS NULL OR k.lease_until <= clock_timestamp() OR k.lease_id = b.lease_id)
+               OFFSET 0) AS k
+           WHERE d.ctid = k.version
            RETURNING b.lease_id AS "lease_id!", d.attempts, d.first_failed_at AS "first_failed_at: Micros""#,
         group,
         millis(lease),
@@ -187,8 +191,11 @@ pub async fn states(
                d.first_failed_at AS "first_failed_at: Micros", d.next_attempt_at AS "next_attempt_at: Micros"
            FROM unnest($2::uuid[], $3::int[], $4::bigint[], $5::text[], $6::bigint[])
                 WITH ORDINALITY AS b(topic_id, partition, off, target, run, number)
-           JOIN deliveries d ON d."group" = $1 AND d.topic_id = b.topic_id AND d.partition = b.partition
-             AND d."offset" = b.off AND d.target = b.target AND d.run = b.run"#,
+           CROSS JOIN LATERAL (
+               SELECT * FROM deliveries k
+               WHERE k."group" = $1 AND k.topic_id = b.topic_id AND k.partition = b.partition
+                 AND k."offset" = b.off AND k.target = b.target AND k.run = b.run
+               OFFSET 0) AS d"#,
         group,
         &keys.topic_ids,
         &keys.partitions,

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::letter::{Failed, short};
 use super::outcome::{Failure, Verdict};
 use super::work::{Core, Finished, Posted};
+use crate::store::StoreError;
 use crate::store::deliveries::{self, Attempt, Settlement, Status};
-use crate::store::{self, StoreError};
 use crate::stream::backoff::Backoff;
 use crate::stream::fault_point::fault_point;
 
@@ -151,7 +151,7 @@ async fn write_once(core: &Core, decided: &[Decided]) -> Result<HashSet<Uuid>, S
     let group = &core.member.group;
     let settlements: Vec<Settlement> = decided.iter().map(|d| d.settlement.clone()).collect();
     let attempts: Vec<Attempt> = decided.iter().filter_map(attempt_of).collect();
-    let mut tx = store::begin(&core.member.pool).await?;
+    let mut tx = deliveries::begin(&core.member.pool).await?;
     let written = deliveries::settle(&mut tx, group, &settlements).await?;
     deliveries::insert_attempts(&mut tx, group, &attempts).await?;
     tx.commit().await?;

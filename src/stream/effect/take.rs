@@ -115,7 +115,7 @@ fn post_again(core: &Core, job: Job, state: State) -> Posted {
 async fn take(core: &Core, jobs: &[Job]) -> Result<Vec<Meaning>, StoreError> {
     fault_point("effect_before_take");
     let group = &core.member.group;
-    let mut tx = store::begin(&core.member.pool).await?;
+    let mut tx = deliveries::begin(&core.member.pool).await?;
     let mut meanings: HashMap<usize, Meaning> = HashMap::new();
     // In one order, for who reads the same records under another claim may be at it too.
     let mut order: Vec<usize> = (0..jobs.len()).collect();

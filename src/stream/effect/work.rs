@@ -256,7 +256,7 @@ fn lane_of(job: &Job) -> u64 {
 async fn give_back(core: Arc<Core>, jobs: Vec<Job>) {
     let taken: Vec<_> = jobs.iter().map(|j| (j.key.clone(), j.lease_id)).collect();
     let given = async {
-        let mut tx = store::begin(&core.member.pool).await?;
+        let mut tx = deliveries::begin(&core.member.pool).await?;
         deliveries::release(&mut tx, &core.member.group, &taken).await?;
         Ok::<(), StoreError>(tx.commit().await?)
     };

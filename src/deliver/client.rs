@@ -19,7 +19,7 @@ use crate::tls;
 /// request on a connection that its server closes just then fails.
 const IDLE: Duration = Duration::from_secs(4);
 /// Idle connections that are kept for one host, at most.
-const IDLE_PER_HOST: usize = 64;
+const IDLE_PER_HOST: usize = 256;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]

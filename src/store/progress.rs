@@ -4,7 +4,7 @@
 //! claim and from exactly the offset that it expects. So a writer that has been replaced, however
 //! long it slept, changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
@@ -195,7 +195,30 @@ pub struct Raise<'a> {
 /// # Errors
 /// Where Postgres is away.
 pub async fn raise(tx: &mut PgConnection, raises: &[Raise<'_>]) -> Result<Vec<usize>, StoreError> {
-    let column = |f: fn(&Raise<'_>) -> i64| raises.iter().map(f).collect::<Vec<i64>>();
+    let mut missing: Vec<usize> = (0..raises.len()).collect();
+    // Postgres 18 may pass over a row that another transaction has updated since the statement
+    // began, of several that a join updates. It is locked by then, and the next statement finds it.
+    for _ in 0..2 {
+        let some: Vec<&Raise<'_>> = missing.iter().map(|&i| &raises[i]).collect();
+        let raised = raise_once(tx, &some).await?;
+        let is_missing = |i: &usize| {
+            let key = raises[*i].key;
+            !raised.contains(&(key.topic_id, key.partition))
+        };
+        missing.retain(is_missing);
+        if missing.is_empty() {
+            break;
+        }
+    }
+    Ok(missing)
+}
+
+/// Topic ids and partitions of those that it has raised.
+async fn raise_once(
+    tx: &mut PgConnection,
+    raises: &[&Raise<'_>],
+) -> Result<HashSet<(Uuid, i32)>, StoreError> {
+    let column = |f: fn(&Raise<'_>) -> i64| raises.iter().map(|r| f(r)).collect::<Vec<i64>>();
     let groups: Vec<String> = raises.iter().map(|r| r.key.group.clone()).collect();
     let topics: Vec<String> = raises.iter().map(|r| r.key.topic.clone()).collect();
     let topic_ids: Vec<Uuid> = raises.iter().map(|r| r.key.topic_id).collect();
@@ -227,13 +250,9 @@ pub async fn raise(tx: &mut PgConnection, raises: &[Raise<'_>]) -> Result<Vec<us
     )
     .fetch_all(tx)
     .await?;
-    let is_there = |key: &PartitionKey| {
-        raised
-            .iter()
-            .any(|row| row.topic_id == key.topic_id && row.partition == key.partition)
-    };
-    Ok((0..raises.len())
-        .filter(|&i| !is_there(raises[i].key))
+    Ok(raised
+        .into_iter()
+        .map(|row| (row.topic_id, row.partition))
         .collect())
 }
 

@@ -125,6 +125,11 @@ impl Member {
 
     /// Lets a claim go, to claim the partition anew if the group still gives it to us.
     pub(super) fn give_up(&self, assignment: &Assignment, after: Duration) {
+        tracing::warn!(
+            group = self.group, topic = %assignment.partition.0,
+            partition = assignment.partition.1, epoch = assignment.epoch,
+            "another claim moved this partition; letting go of what was read"
+        );
         assignment.drop_claim();
         self.send(Command::Reclaim {
             partition: assignment.partition.clone(),

@@ -240,11 +240,6 @@ async fn resolve_stale<S: Sink>(
             assignment.advanced_to(moved.to);
             shared.member.meter.confirmed_late();
         } else {
-            tracing::warn!(
-                group = shared.member.group, topic = %assignment.partition.0,
-                partition = assignment.partition.1, epoch = assignment.epoch,
-                "another claim moved this partition; letting go of what was read"
-            );
             let after = if ours.is_some() {
                 Duration::ZERO
             } else {

@@ -21,6 +21,7 @@ mod migrate;
 mod outages;
 mod place;
 mod pool;
+mod progress;
 mod publish;
 mod receiver;
 mod receivers;

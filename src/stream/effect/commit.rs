@@ -86,10 +86,10 @@ async fn write(core: &Core, moved: &[&Step]) {
     };
     core.store_answers(TASK);
     for (index, step) in moved.iter().enumerate() {
-        if stale.contains(&index) {
-            core.member.give_up(&step.assignment, RECLAIM_AFTER);
-        } else {
+        if !stale.contains(&index) {
             step.assignment.advanced_to(step.prefix);
+        } else if !step.assignment.is_dropped() {
+            core.member.give_up(&step.assignment, RECLAIM_AFTER);
         }
     }
 }

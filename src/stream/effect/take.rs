@@ -81,8 +81,11 @@ pub(super) async fn take_up<H: Handler>(work: &Arc<Work<H>>, mut jobs: Vec<Job>)
             Meaning::Leased(left) => work.later(job, left.min(LOOK_AGAIN)),
             Meaning::Stale => {
                 work.release_lane(&mut job);
-                let member = &work.core.member;
-                member.give_up(job.part.assignment(), RECLAIM_AFTER);
+                let assignment = job.part.assignment();
+                // Of all that was read under it, each finds out.
+                if !assignment.is_dropped() {
+                    work.core.member.give_up(assignment, RECLAIM_AFTER);
+                }
             }
         }
     }

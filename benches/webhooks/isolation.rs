@@ -21,26 +21,33 @@ const WARM_UP: usize = 1_000;
 const LONGEST: Duration = Duration::from_secs(120);
 
 pub async fn isolation(args: &Args, figures: &mut Figures) -> anyhow::Result<()> {
-    let (mut alone, mut beside, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let [mut alone, mut beside, mut control, mut ratios] = [const { Vec::new() }; 4];
     for round in 1..=args.rounds {
-        let without = measure(0).await?;
-        let with = measure(SLOW).await?;
-        println!("round {round}: p99 {without:.0} ms alone, {with:.0} ms beside the slow one");
+        let without = measure(0, "/slow").await?;
+        let with = measure(SLOW, "/slow").await?;
+        // What as many events cost whose endpoint answers at once.
+        let volume = measure(SLOW, "/other").await?;
+        println!(
+            "round {round}: p99 {without:.0} ms alone, {with:.0} ms beside the slow one, \
+             {volume:.0} ms were it not slow"
+        );
         alone.push(without);
         beside.push(with);
+        control.push(volume);
         ratios.push(with / without);
     }
     figures.add("isolation_alone_p99_ms", &alone, "ms", None);
     figures.add("isolation_beside_slow_p99_ms", &beside, "ms", None);
+    figures.add("isolation_beside_good_p99_ms", &control, "ms", None);
     let aim = Some(Aim::Under(1.5));
     figures.add("isolation_p99_ratio", &ratios, "", aim);
     Ok(())
 }
 
 /// The p99 from append to receiver, in milliseconds, of events to the good endpoint that are
-/// published behind so many to the slow one, all as fast as it goes.
-async fn measure(slow: usize) -> anyhow::Result<f64> {
-    let subscriptions = [("slow", "/slow"), ("good", "/")];
+/// published behind so many to one at `path`, all as fast as it goes.
+async fn measure(slow: usize, path: &str) -> anyhow::Result<f64> {
+    let subscriptions = [("slow", path), ("good", "/")];
     // The timeout raised, so that the slow one is not a failing one.
     let further = [("SLUICE_WEBHOOKS__TIMEOUT_MILLIS", "25000")];
     let world = World::new("isolated", &subscriptions, &further).await?;
@@ -55,10 +62,11 @@ async fn measure(slow: usize) -> anyhow::Result<f64> {
     let slow_ones = (0..slow).map(|n| ready(n, "slow"));
     let good: Vec<Ready> = (0..GOOD).map(|n| ready(n, "good")).collect();
     let wanted = ids(&good);
-    world.fill(slow_ones.chain(good).collect()).await?;
+    world.publish(slow_ones.chain(good).collect()).await?;
     arrived(&world, GOOD, &serve).await?;
     // Until their rows are there, too; those of the slow one are not waited for.
-    let logged = WARM_UP + GOOD;
+    let others = if path == "/slow" { 0 } else { slow };
+    let logged = WARM_UP + GOOD + others;
     rows(
         &world,
         "SELECT count(*) FROM deliveries WHERE status = 'delivered'",
@@ -69,7 +77,7 @@ async fn measure(slow: usize) -> anyhow::Result<f64> {
     rows(
         &world,
         "SELECT count(*) FROM deliveries",
-        logged + slow,
+        WARM_UP + GOOD + slow,
         &serve,
     )
     .await?;

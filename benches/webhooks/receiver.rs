@@ -1,5 +1,5 @@
 //! The receiver, on a thread and a runtime of its own: it answers 200 at once, or on `/slow` after
-//! 20 s, and keeps what came.
+//! 20 s, and keeps what came on `/`.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -59,12 +59,12 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
-    /// What came on any path but `/slow`, so far.
+    /// What came on `/` so far.
     pub fn count(&self) -> usize {
         lock(&self.arrivals).len()
     }
 
-    /// What came on any path but `/slow` since it was last taken.
+    /// What came on `/` since it was last taken.
     pub fn take(&self) -> Vec<Arrival> {
         std::mem::take(&mut lock(&self.arrivals))
     }
@@ -97,8 +97,11 @@ async fn answer(
 ) -> Result<Response<String>, Infallible> {
     let (head, body) = request.into_parts();
     let body = whole(body).await;
-    if head.uri.path() == "/slow" {
+    let path = head.uri.path();
+    if path == "/slow" {
         tokio::time::sleep(SLOW).await;
+    }
+    if path != "/" {
         return Ok(Response::new("ok".to_owned()));
     }
     let id = head

@@ -116,9 +116,15 @@ impl World {
 
     /// Publishes events as fast as it goes.
     pub async fn fill(&self, events: Vec<Ready>) -> anyhow::Result<()> {
+        self.publish(events).await?;
+        settle(&self.space.pool).await
+    }
+
+    /// The same while the group is measured, without disturbing Postgres.
+    pub async fn publish(&self, events: Vec<Ready>) -> anyhow::Result<()> {
         let events = events.into_iter().map(|ready| ready.event);
         mix::publish(&self.publisher, events).await?;
-        settle(&self.space.pool).await
+        Ok(())
     }
 
     /// Waits until the group is past so many records of the domains.

@@ -16,7 +16,8 @@ pub struct Effects {
     /// Groups of one's own, beside the built-in ones, whose retry and dead-letter topics
     /// `sluice topics apply` makes; without the namespace.
     pub groups: Vec<String>,
-    /// Deliveries of one group in one process at the same time, waiting ones included.
+    /// Deliveries of one group in one process at the same time, waiting ones included; a large one
+    /// counts once for each 16 KiB.
     pub in_flight: usize,
     /// Attempts to one target in one process at the same time.
     pub in_flight_per_target: usize,
@@ -35,9 +36,9 @@ impl Default for Effects {
                 .map(|seconds| Tier(Duration::from_secs(seconds)))
                 .into(),
             groups: Vec::new(),
-            in_flight: 1_000,
+            in_flight: 4_000,
             in_flight_per_target: 32,
-            patience_millis: 250,
+            patience_millis: 500,
             expire_hours: 72,
         }
     }

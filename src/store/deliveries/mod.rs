@@ -20,7 +20,7 @@ mod take;
 pub use post::{Due, claim_due, posted};
 pub use remove::remove_ended;
 pub use settle::{Attempt, Settlement, insert_attempts, release, settle};
-pub use take::{NewDelivery, State, Taken, Want, insert, states, take};
+pub use take::{NewDelivery, PutOff, State, Taken, Want, insert, states, take};
 
 use std::sync::Arc;
 use std::time::Duration;

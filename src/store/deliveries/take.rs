@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{DeliveryKey, Keys, Status, millis};
 use crate::store::{Micros, StoreError};
 
-/// A delivery to be made, already taken.
+/// A delivery to be made, already taken or put off.
 #[derive(Clone, Debug)]
 pub struct NewDelivery<'a> {
     /// Which.
@@ -30,9 +30,24 @@ pub struct NewDelivery<'a> {
     pub attempts: i32,
     /// Who takes it.
     pub lease_id: Uuid,
+    /// Where it is not taken but goes to a retry topic at once, one hop on.
+    pub put_off: Option<PutOff<'a>>,
 }
 
-/// Makes rows, taken for `lease`. Returns the leases of those that were made; the others are there
+/// Why and until when a delivery is put off.
+#[derive(Clone, Copy, Debug)]
+pub struct PutOff<'a> {
+    /// Failure class.
+    pub class: &'a str,
+    /// In words.
+    pub failure: &'a str,
+    /// Now, in milliseconds since the Unix epoch.
+    pub at_millis: i64,
+    /// When it is tried again, in milliseconds since the Unix epoch.
+    pub next_attempt_millis: i64,
+}
+
+/// Makes rows, taken for `lease` or put off. Returns the leases of those that were made; the others are there
 /// already.
 ///
 /// # Errors
@@ -50,20 +65,31 @@ pub async fn insert(
     let companies = text(|row| row.company_id.map(str::to_owned));
     let appended: Vec<i64> = rows.iter().map(|row| row.appended_millis).collect();
     let events: Vec<Uuid> = rows.iter().map(|row| row.event_id).collect();
-    let hops: Vec<i32> = rows.iter().map(|row| row.hop).collect();
+    let hop = |row: &NewDelivery<'_>| row.hop + i32::from(row.put_off.is_some());
+    let hops: Vec<i32> = rows.iter().map(hop).collect();
     let attempts: Vec<i32> = rows.iter().map(|row| row.attempts).collect();
     let leases: Vec<Uuid> = rows.iter().map(|row| row.lease_id).collect();
+    let classes = text(|row| row.put_off.map(|put_off| put_off.class.to_owned()));
+    let failures = text(|row| row.put_off.map(|put_off| put_off.failure.to_owned()));
+    let times = |f: fn(PutOff<'_>) -> i64| rows.iter().map(|row| row.put_off.map(f)).collect();
+    let failed: Vec<Option<i64>> = times(|put_off| put_off.at_millis);
+    let next: Vec<Option<i64>> = times(|put_off| put_off.next_attempt_millis);
     let made = sqlx::query_scalar!(
         r#"INSERT INTO deliveries ("group", topic_id, partition, "offset", target, run, topic, appended_at,
-               event_id, type, company_id, status, attempts, hop, lease_id, lease_until)
+               event_id, type, company_id, status, attempts, hop, lease_id, lease_until, class, failure,
+               first_failed_at, next_attempt_at)
            SELECT $1, b.topic_id, b.partition, b.off, b.target, b.run, b.topic,
                'epoch'::timestamptz + b.appended * interval '1 millisecond',
                b.event_id, b.type, b.company_id, CASE WHEN b.hop = 0 THEN 'pending' ELSE 'retrying' END,
-               b.attempts, b.hop, b.lease_id, clock_timestamp() + $2::bigint * interval '1 millisecond'
+               b.attempts, b.hop, b.lease_id,
+               CASE WHEN b.next_attempt IS NULL THEN clock_timestamp() + $2::bigint * interval '1 millisecond' END,
+               b.class, b.failure, 'epoch'::timestamptz + b.first_failed * interval '1 millisecond',
+               'epoch'::timestamptz + b.next_attempt * interval '1 millisecond'
            FROM unnest($3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::bigint[], $8::text[], $9::bigint[],
-                       $10::uuid[], $11::text[], $12::text[], $13::int[], $14::int[], $15::uuid[])
+                       $10::uuid[], $11::text[], $12::text[], $13::int[], $14::int[], $15::uuid[],
+                       $16::text[], $17::text[], $18::bigint[], $19::bigint[])
                 AS b(topic_id, partition, off, target, run, topic, appended, event_id, type, company_id,
-                     attempts, hop, lease_id)
+                     attempts, hop, lease_id, class, failure, first_failed, next_attempt)
            ON CONFLICT DO NOTHING
            RETURNING lease_id AS "lease_id!""#,
         group,
@@ -81,6 +107,10 @@ pub async fn insert(
         &attempts,
         &hops,
         &leases,
+        &classes as &[Option<String>],
+        &failures as &[Option<String>],
+        &failed as &[Option<i64>],
+        &next as &[Option<i64>],
     )
     .fetch_all(tx)
     .await?;

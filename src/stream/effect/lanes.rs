@@ -1,12 +1,15 @@
 //! What waits for its attempt: in order within a lane (one target and one key), lanes beside each
 //! other, and a bound on what one target has running. Pure: time comes in, jobs come out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One target's records of one key, as one claim reads them.
 pub(super) type Lane = u64;
+
+/// How long a target may end nothing that runs while more than its share waits for it.
+const STILL: Duration = Duration::from_millis(100);
 
 /// The waiting jobs of one group in this process.
 #[derive(Debug)]
@@ -20,7 +23,10 @@ pub(super) struct Lanes<J> {
 #[derive(Debug)]
 struct Target<J> {
     running: usize,
-    /// Set while it has no place free and something waited too long for it.
+    waiting: usize,
+    /// When an attempt last began or ended.
+    moved: Option<Instant>,
+    /// Set while it has no place free and something waited too long for it, or too much waits.
     slow: bool,
     lanes: HashMap<Lane, Waiting<J>>,
     /// Lanes with something to start, none of it running.
@@ -68,6 +74,7 @@ impl<J> Lanes<J> {
         if found.slow && found.running >= self.running_at_most {
             return Err(job);
         }
+        found.waiting += 1;
         let waiting = found.lanes.entry(lane).or_insert_with(Waiting::new);
         waiting.jobs.push_back((now, job));
         if waiting.jobs.len() == 1 && waiting.may_start() {
@@ -75,6 +82,13 @@ impl<J> Lanes<J> {
             self.startable.push_back(target.clone());
         }
         Ok(())
+    }
+
+    /// Targets that are slow and have no place free.
+    pub(super) fn full(&self) -> HashSet<Arc<str>> {
+        let is_full = |found: &Target<J>| found.slow && found.running >= self.running_at_most;
+        let full = self.targets.iter().filter(|(_, found)| is_full(found));
+        full.map(|(target, _)| target.clone()).collect()
     }
 
     /// Nothing of the lane starts until a job before it is released.
@@ -109,6 +123,7 @@ impl<J> Lanes<J> {
             let place = waiting.jobs.iter().position(after);
             let place = place.unwrap_or(waiting.jobs.len());
             waiting.jobs.insert(place, (now, job));
+            found.waiting += 1;
         }
         if waiting.held == 0 {
             // What waited behind it has not waited for its target.
@@ -125,7 +140,7 @@ impl<J> Lanes<J> {
     }
 
     /// The next job that may start; targets take turns.
-    pub(super) fn next(&mut self) -> Option<Started<J>> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Started<J>> {
         while let Some(target) = self.startable.pop_front() {
             let Some(found) = self.targets.get_mut(&target) else {
                 continue;
@@ -133,7 +148,7 @@ impl<J> Lanes<J> {
             if found.running >= self.running_at_most {
                 continue;
             }
-            let Some((lane, job)) = found.start() else {
+            let Some((lane, job)) = found.start(now) else {
                 continue;
             };
             if !found.ready.is_empty() {
@@ -145,12 +160,13 @@ impl<J> Lanes<J> {
     }
 
     /// An attempt has ended.
-    pub(super) fn finished(&mut self, target: &Arc<str>, lane: Lane) {
+    pub(super) fn finished(&mut self, target: &Arc<str>, lane: Lane, now: Instant) {
         let Some(found) = self.targets.get_mut(target) else {
             return;
         };
         found.running = found.running.saturating_sub(1);
         found.slow = false;
+        found.moved = Some(now);
         found.leave(lane);
         if !found.ready.is_empty() {
             self.startable.push_back(target.clone());
@@ -160,27 +176,36 @@ impl<J> Lanes<J> {
         }
     }
 
-    /// Takes out what has waited longer than `patience`; its targets are slow until they have a
-    /// place free.
-    pub(super) fn overdue(&mut self, now: Instant, patience: Duration) -> Vec<J> {
-        self.take(
-            |since, _| now.saturating_duration_since(since) > patience,
-            true,
-        )
+    /// Takes out what has waited longer than `patience`, and all that waits for a target that has
+    /// more than `share` of it and ends nothing; they are slow until they have a place free.
+    pub(super) fn overdue(&mut self, now: Instant, patience: Duration, share: usize) -> Vec<J> {
+        let takes = |found: &Target<J>| {
+            let is_full = found.waiting > share && found.stands_still(now);
+            move |since, _: &J| is_full || now.saturating_duration_since(since) > patience
+        };
+        self.take(takes, true)
     }
 
     /// Takes out every job of which this holds.
-    pub(super) fn take_where(&mut self, mut wanted: impl FnMut(&J) -> bool) -> Vec<J> {
-        self.take(|_, job| wanted(job), false)
+    pub(super) fn take_where(&mut self, wanted: impl Fn(&J) -> bool) -> Vec<J> {
+        self.take(|_| |_, job: &J| wanted(job), false)
     }
 
-    fn take(&mut self, mut wanted: impl FnMut(Instant, &J) -> bool, slow: bool) -> Vec<J> {
+    fn take<F: Fn(Instant, &J) -> bool>(
+        &mut self,
+        wanted_of: impl Fn(&Target<J>) -> F,
+        slow: bool,
+    ) -> Vec<J> {
         let mut taken = Vec::new();
         for found in self.targets.values_mut() {
             let before = taken.len();
+            let wanted = wanted_of(found);
             // Who waits behind a job that is held waits for no place.
             let lanes = found.lanes.values_mut();
             for waiting in lanes.filter(|waiting| !slow || waiting.held == 0) {
+                if !waiting.jobs.iter().any(|(since, job)| wanted(*since, job)) {
+                    continue;
+                }
                 let jobs = std::mem::take(&mut waiting.jobs);
                 for (since, job) in jobs {
                     if wanted(since, &job) {
@@ -190,8 +215,11 @@ impl<J> Lanes<J> {
                     }
                 }
             }
-            found.slow |= slow && taken.len() > before;
-            found.tidy();
+            if taken.len() > before {
+                found.waiting -= taken.len() - before;
+                found.slow |= slow;
+                found.tidy();
+            }
         }
         self.targets.retain(|_, found| !found.is_idle());
         taken
@@ -210,13 +238,15 @@ impl<J> Target<J> {
     fn new() -> Self {
         Self {
             running: 0,
+            waiting: 0,
+            moved: None,
             slow: false,
             lanes: HashMap::new(),
             ready: VecDeque::new(),
         }
     }
 
-    fn start(&mut self) -> Option<(Lane, J)> {
+    fn start(&mut self, now: Instant) -> Option<(Lane, J)> {
         while let Some(lane) = self.ready.pop_front() {
             let Some(waiting) = self.lanes.get_mut(&lane) else {
                 continue;
@@ -224,10 +254,17 @@ impl<J> Target<J> {
             if let Some((_, job)) = waiting.jobs.pop_front() {
                 waiting.running = true;
                 self.running += 1;
+                self.waiting -= 1;
+                self.moved = Some(now);
                 return Some((lane, job));
             }
         }
         None
+    }
+
+    fn stands_still(&self, now: Instant) -> bool {
+        let still = |moved| now.saturating_duration_since(moved) > STILL;
+        self.moved.is_some_and(still)
     }
 
     fn is_idle(&self) -> bool {
@@ -275,7 +312,7 @@ mod tests {
     use super::*;
 
     fn started(lanes: &mut Lanes<u32>) -> Vec<u32> {
-        std::iter::from_fn(|| lanes.next().map(|started| started.job)).collect()
+        std::iter::from_fn(|| lanes.next(Instant::now()).map(|started| started.job)).collect()
     }
 
     #[test]
@@ -285,12 +322,12 @@ mod tests {
             lanes.push(&target, lane, job, now).unwrap();
         }
         assert_eq!(started(&mut lanes), [10, 20], "no more than two at a time");
-        lanes.finished(&target, 1);
+        lanes.finished(&target, 1, now);
         assert_eq!(started(&mut lanes), [30], "lanes take turns");
-        lanes.finished(&target, 2);
+        lanes.finished(&target, 2, now);
         assert_eq!(started(&mut lanes), [11]);
-        lanes.finished(&target, 3);
-        lanes.finished(&target, 1);
+        lanes.finished(&target, 3, now);
+        lanes.finished(&target, 1, now);
         assert!(lanes.targets.is_empty());
     }
 
@@ -304,14 +341,43 @@ mod tests {
         assert_eq!(started(&mut lanes), [0]);
         let later = begun + Duration::from_secs(1);
         lanes.push(&good, 7, 70, later).unwrap();
-        let mut overdue = lanes.overdue(later, Duration::from_millis(250));
+        let mut overdue = lanes.overdue(later, Duration::from_millis(250), 9);
         overdue.sort_unstable();
         assert_eq!(overdue, [1, 2]);
         assert_eq!(lanes.push(&slow, 3, 3, later), Err(3), "it has no place");
+        assert_eq!(lanes.full(), HashSet::from([slow.clone()]));
         assert_eq!(started(&mut lanes), [70]);
-        lanes.finished(&slow, 0);
+        lanes.finished(&slow, 0, later);
+        assert!(lanes.full().is_empty());
         lanes.push(&slow, 3, 3, later).unwrap();
         assert_eq!(started(&mut lanes), [3]);
+    }
+
+    #[test]
+    fn so_much_waits_for_a_target_that_ends_nothing() {
+        let (mut lanes, begun, target) = (Lanes::new(1), Instant::now(), Arc::from("t"));
+        let patience = Duration::from_secs(1);
+        for job in 0..3 {
+            lanes.push(&target, job, job, begun).unwrap();
+        }
+        assert_eq!(lanes.next(begun).map(|started| started.job), Some(0));
+        let later = begun + 2 * STILL;
+        assert!(lanes.overdue(later, patience, 2).is_empty(), "its share");
+        lanes.push(&target, 3, 3, later).unwrap();
+        assert!(lanes.overdue(begun + STILL, patience, 2).is_empty());
+        let mut overdue = lanes.overdue(later, patience, 2);
+        overdue.sort_unstable();
+        assert_eq!(overdue, [1, 2, 3]);
+        assert_eq!(lanes.push(&target, 4, 4, later), Err(4));
+        lanes.finished(&target, 0, later);
+        for job in 5..9 {
+            lanes.push(&target, job, job, later).unwrap();
+        }
+        assert_eq!(lanes.next(later).map(|started| started.job), Some(5));
+        assert!(
+            lanes.overdue(later + STILL, patience, 2).is_empty(),
+            "it ends"
+        );
     }
 
     #[test]
@@ -325,18 +391,18 @@ mod tests {
         }
         assert_eq!(started(&mut lanes), [20]);
         let later = now + Duration::from_secs(9);
-        assert!(lanes.overdue(later, Duration::ZERO).is_empty());
+        assert!(lanes.overdue(later, Duration::ZERO, 0).is_empty());
         lanes.release(&target, 1, Some(11), order, later);
         assert!(started(&mut lanes).is_empty(), "one more is held");
         lanes.release(&target, 1, Some(10), order, later);
         assert_eq!(started(&mut lanes), [10]);
-        lanes.finished(&target, 1);
+        lanes.finished(&target, 1, now);
         assert_eq!(started(&mut lanes), [11]);
-        lanes.finished(&target, 1);
-        lanes.finished(&target, 2);
+        lanes.finished(&target, 1, now);
+        lanes.finished(&target, 2, now);
         assert_eq!(started(&mut lanes), [12]);
         lanes.hold(&target, 1);
-        lanes.finished(&target, 1);
+        lanes.finished(&target, 1, now);
         lanes.release(&target, 1, None, order, later);
         assert!(lanes.targets.is_empty());
     }
@@ -349,9 +415,9 @@ mod tests {
         }
         assert_eq!(started(&mut lanes), [0]);
         assert_eq!(lanes.take_where(|job| *job % 2 == 1).len(), 2);
-        lanes.finished(&target, 0);
+        lanes.finished(&target, 0, now);
         assert_eq!(started(&mut lanes), [2]);
-        lanes.finished(&target, 0);
+        lanes.finished(&target, 0, now);
         assert!(lanes.targets.is_empty());
     }
 }

@@ -27,6 +27,8 @@ use crate::stream::batch::Chunk;
 
 /// Jobs that are taken together, at most; of one record there may be more.
 const TOGETHER: usize = 200;
+/// A larger value takes more than one place.
+const PLACE_BYTES: usize = 16 * 1_024;
 
 type Panic = Box<dyn Any + Send>;
 
@@ -94,14 +96,21 @@ fn part<H>(work: &Work<H>, received: Received) -> (Part, Received) {
     (part, received)
 }
 
+/// How many places a job takes, by the memory that it holds.
+fn places_of(job: &Job) -> usize {
+    1 + job.origin.value.as_ref().map_or(0, Vec::len) / PLACE_BYTES
+}
+
 /// Waits until there is room for the jobs, and takes them.
 async fn take_places<H: Handler>(work: &Arc<Work<H>>, mut jobs: Vec<Job>) {
-    let wanted = jobs.len().min(work.core.settings.in_flight);
+    let wanted: usize = jobs.iter().map(places_of).sum();
+    let wanted = wanted.min(work.core.settings.in_flight);
     let places = work.places.clone().acquire_many_owned(wanted as u32).await;
     // The semaphore is never closed.
     let mut places = places.ok();
     for job in &mut jobs {
-        job.place = places.as_mut().and_then(|places| places.split(1));
+        let places = places.as_mut();
+        job.place = places.and_then(|left| left.split(places_of(job).min(left.num_permits())));
     }
     take_up(work, jobs).await;
 }

@@ -1,14 +1,14 @@
 //! Taking jobs: their rows are made or read, and say for each what its record means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Handler;
 use super::job::Job;
 use super::letter::Failed;
-use super::work::{Core, Posted, RECLAIM_AFTER, Work};
-use crate::store::deliveries::{self, DeliveryKey, NewDelivery, State, Status};
+use super::work::{Core, OVERFLOW, Posted, RECLAIM_AFTER, Work};
+use crate::store::deliveries::{self, DeliveryKey, NewDelivery, PutOff, State, Status};
 use crate::store::progress::{self, Raise};
 use crate::store::{self, Connection, StoreError};
 use crate::stream::assignment::Assignment;
@@ -27,6 +27,8 @@ enum Meaning {
         attempts: i32,
         first_failed_millis: Option<i64>,
     },
+    /// Its target has enough to do, as its row says.
+    PutOff(Failed),
     /// It is done, or another record goes on with it, or nothing is to be sent.
     Nothing,
     /// Its retry or dead letter may be missing.
@@ -48,7 +50,7 @@ pub(super) async fn take_up<H: Handler>(work: &Arc<Work<H>>, mut jobs: Vec<Job>)
             return;
         }
         let taken_at = Instant::now();
-        match take(&work.core, &jobs).await {
+        match take(&work.core, &jobs, &work.full()).await {
             Ok(meanings) => break (meanings, taken_at),
             Err(error) => {
                 work.core.store_failed(TASK, &error);
@@ -67,6 +69,17 @@ pub(super) async fn take_up<H: Handler>(work: &Arc<Work<H>>, mut jobs: Vec<Job>)
                 job.first_failed_millis = first_failed_millis;
                 job.leased_at = taken_at;
                 work.enqueue(job);
+            }
+            Meaning::PutOff(failed) => {
+                work.release_lane(&mut job);
+                let posted = Posted {
+                    hop: job.hop + 1,
+                    attempts: job.attempts,
+                    failed,
+                    tier: Some(work.core.schedule.divert(job.tier)),
+                    job,
+                };
+                let _ = work.letters.send(posted);
             }
             Meaning::Nothing => {
                 work.release_lane(&mut job);
@@ -114,8 +127,12 @@ fn post_again(core: &Core, job: Job, state: State) -> Posted {
 }
 
 /// One transaction: the claims still stand, new rows are made, and those that are there are taken
-/// or read.
-async fn take(core: &Core, jobs: &[Job]) -> Result<Vec<Meaning>, StoreError> {
+/// or read. What is new for a target that is full is put off.
+async fn take(
+    core: &Core,
+    jobs: &[Job],
+    full: &HashSet<Arc<str>>,
+) -> Result<Vec<Meaning>, StoreError> {
     fault_point("effect_before_take");
     let group = &core.member.group;
     let mut tx = deliveries::begin(&core.member.pool).await?;
@@ -125,13 +142,13 @@ async fn take(core: &Core, jobs: &[Job]) -> Result<Vec<Meaning>, StoreError> {
     order.sort_unstable_by(|&one, &other| jobs[one].key.cmp(&jobs[other].key));
     let (fresh, known): (Vec<usize>, Vec<usize>) =
         order.into_iter().partition(|&i| is_fresh(&jobs[i]));
-    let mut there = make(&mut tx, core, jobs, fresh, &mut meanings).await?;
+    let mut there = make(&mut tx, core, jobs, fresh, full, &mut meanings).await?;
     there.extend(known);
     let missing = look_up(&mut tx, core, jobs, there, &mut meanings).await?;
     let (wanted, unwanted): (Vec<usize>, Vec<usize>) =
         missing.into_iter().partition(|&i| may_be_made(&jobs[i]));
     meanings.extend(unwanted.into_iter().map(|i| (i, Meaning::Nothing)));
-    for i in make(&mut tx, core, jobs, wanted, &mut meanings).await? {
+    for i in make(&mut tx, core, jobs, wanted, full, &mut meanings).await? {
         // Somebody made it since it was looked for.
         meanings.insert(i, Meaning::Leased(Duration::ZERO));
     }
@@ -208,27 +225,47 @@ async fn make(
     core: &Core,
     jobs: &[Job],
     which: Vec<usize>,
+    full: &HashSet<Arc<str>>,
     meanings: &mut HashMap<usize, Meaning>,
 ) -> Result<Vec<usize>, StoreError> {
     if which.is_empty() {
         return Ok(which);
     }
-    let rows: Vec<NewDelivery<'_>> = which.iter().map(|&i| new_delivery(&jobs[i])).collect();
+    let now = jiff::Timestamp::now().as_millisecond();
+    let delay = core.schedule.tiers()[core.schedule.divert(None)];
+    let later = PutOff {
+        class: OVERFLOW.0,
+        failure: OVERFLOW.1,
+        at_millis: now,
+        next_attempt_millis: now
+            .saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+    };
+    let put_off = |job: &Job| (job.hop == 0 && full.contains(&job.key.target)).then_some(later);
+    let row = |&i: &usize| new_delivery(&jobs[i], put_off(&jobs[i]));
+    let rows: Vec<NewDelivery<'_>> = which.iter().map(row).collect();
     let made = deliveries::insert(tx, &core.member.group, &rows, core.lease).await?;
     let (made, there): (Vec<usize>, Vec<usize>) = which
         .into_iter()
         .partition(|&i| made.contains(&jobs[i].lease_id));
     for i in made {
-        let meaning = Meaning::Taken {
-            attempts: jobs[i].attempts,
-            first_failed_millis: jobs[i].first_failed_millis,
+        let meaning = match put_off(&jobs[i]) {
+            Some(put_off) => Meaning::PutOff(Failed {
+                class: put_off.class.to_owned(),
+                failure: put_off.failure.to_owned(),
+                first_failed_millis: put_off.at_millis,
+                not_before_millis: put_off.next_attempt_millis,
+            }),
+            None => Meaning::Taken {
+                attempts: jobs[i].attempts,
+                first_failed_millis: jobs[i].first_failed_millis,
+            },
         };
         meanings.insert(i, meaning);
     }
     Ok(there)
 }
 
-fn new_delivery(job: &Job) -> NewDelivery<'_> {
+fn new_delivery<'a>(job: &'a Job, put_off: Option<PutOff<'a>>) -> NewDelivery<'a> {
     let event = job.event.as_ref().ok();
     NewDelivery {
         key: &job.key,
@@ -240,6 +277,7 @@ fn new_delivery(job: &Job) -> NewDelivery<'_> {
         hop: job.hop,
         attempts: job.attempts,
         lease_id: job.lease_id,
+        put_off,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the tasks of one effect group share.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,8 +29,10 @@ pub(super) const GRACE: Duration = Duration::from_secs(1);
 pub(super) const LEASE_BEYOND: Duration = Duration::from_secs(5);
 /// When a partition is claimed again that another claim has moved.
 pub(super) const RECLAIM_AFTER: Duration = Duration::from_secs(2);
+/// Class and reason of what is put off because its target is slow.
+pub(super) const OVERFLOW: (&str, &str) = ("overflow", "the target is slow and has enough to do");
 /// How often what waits too long, or must be given back, is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long until a Postgres that was away is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -175,8 +178,12 @@ impl<H: Handler> Work<H> {
     }
 
     fn overflow(&self, job: Job) {
-        let outcome = Outcome::divert("overflow", "the target is slow and has enough to do");
-        self.finish(job, outcome, None);
+        self.finish(job, Outcome::divert(OVERFLOW.0, OVERFLOW.1), None);
+    }
+
+    /// Targets for which nothing more is taken.
+    pub(super) fn full(&self) -> HashSet<Arc<str>> {
+        self.lanes().full()
     }
 
     /// A job that does not come back to its lane.
@@ -211,7 +218,7 @@ impl<H: Handler> Work<H> {
     /// Starts what may start.
     pub(super) fn start_ready(self: &Arc<Self>) {
         while !self.core.is_store_away() {
-            let Some(started) = self.lanes().next() else {
+            let Some(started) = self.lanes().next(Instant::now()) else {
                 return;
             };
             self.core.meter.running(1);
@@ -222,7 +229,7 @@ impl<H: Handler> Work<H> {
     /// An attempt has left its lane.
     pub(super) fn left(self: &Arc<Self>, target: &Arc<str>, lane: u64) {
         self.core.meter.running(-1);
-        self.lanes().finished(target, lane);
+        self.lanes().finished(target, lane, Instant::now());
         self.start_ready();
     }
 
@@ -235,10 +242,14 @@ impl<H: Handler> Work<H> {
         }
     }
 
-    /// Diverts what waits too long, and starts what may start.
+    /// Diverts what waits too long or takes too many places, and starts what may start.
     fn look_after(self: &Arc<Self>) {
         let patience = Duration::from_millis(self.core.settings.patience_millis);
-        let overdue = self.lanes().overdue(Instant::now(), patience);
+        // While places are short, a target that ends nothing leaves most of them to the others.
+        let quarter = self.core.settings.in_flight / 4;
+        let is_short = self.places.available_permits() < quarter;
+        let share = if is_short { quarter } else { usize::MAX };
+        let overdue = self.lanes().overdue(Instant::now(), patience, share);
         overdue.into_iter().for_each(|job| self.overflow(job));
         self.start_ready();
     }

@@ -35,6 +35,7 @@ async fn a_lease_is_waited_for_and_taken_when_it_has_lapsed() {
         hop: 0,
         attempts: 0,
         lease_id: Uuid::new_v4(),
+        put_off: None,
     };
     let group_name = settings(&space).kafka.name(super::GROUP);
     let mut connection = space.pool.acquire().await.expect("a connection");

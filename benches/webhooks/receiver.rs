@@ -1,5 +1,5 @@
 //! The receiver, on a thread and a runtime of its own: it answers 200 at once, or on `/slow` after
-//! 20 s, and keeps what came on `/`.
+//! 20 s, and keeps what came on any path but that and `/other`.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -59,12 +59,12 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
-    /// What came on `/` so far.
+    /// How much it keeps so far.
     pub fn count(&self) -> usize {
         lock(&self.arrivals).len()
     }
 
-    /// What came on `/` since it was last taken.
+    /// What it has kept since it was last taken.
     pub fn take(&self) -> Vec<Arrival> {
         std::mem::take(&mut lock(&self.arrivals))
     }
@@ -101,7 +101,7 @@ async fn answer(
     if path == "/slow" {
         tokio::time::sleep(SLOW).await;
     }
-    if path != "/" {
+    if ["/slow", "/other"].contains(&path) {
         return Ok(Response::new("ok".to_owned()));
     }
     let id = head

@@ -22,8 +22,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .metadata("correlationId", "nightly-count");
     let receipt = publisher.publish(event).await?;
     println!(
-        "{} is at offset {} of {} partition {}",
-        receipt.id, receipt.offset, receipt.topic, receipt.partition
+        "{} is in {} partition {}",
+        receipt.id, receipt.topic, receipt.partition
     );
     Ok(())
 }

@@ -60,8 +60,9 @@ pub struct Outgoing<'a> {
 pub struct Appended {
     /// Partition number.
     pub partition: i32,
-    /// Offset in the partition.
-    pub offset: i64,
+    /// Offset in the partition; `None` where a broker confirms, after another one failed, that it
+    /// has what was sent again, and no longer knows where.
+    pub offset: Option<i64>,
 }
 
 /// Why there is no acknowledgement.
@@ -239,7 +240,7 @@ impl ProducerContext<NoCustomPartitioner> for Acknowledgements {
         let outcome = match result {
             Ok(message) => Ok(Appended {
                 partition: message.partition(),
-                offset: message.offset(),
+                offset: Some(message.offset()).filter(|offset| *offset >= 0),
             }),
             Err((error, message)) => Err(failure(error, message)),
         };

@@ -129,7 +129,7 @@ struct ReceiptRow {
     id: String,
     topic: String,
     partition: i32,
-    offset: i64,
+    offset: Option<i64>,
 }
 
 fn print_receipt(receipt: &Receipt, context: &Context) -> anyhow::Result<()> {
@@ -143,7 +143,8 @@ fn print_receipt(receipt: &Receipt, context: &Context) -> anyhow::Result<()> {
         row.id.clone(),
         row.topic.clone(),
         row.partition.to_string(),
-        row.offset.to_string(),
+        row.offset
+            .map_or_else(|| "unknown".to_owned(), |offset| offset.to_string()),
     ];
     let headers = ["id", "topic", "partition", "offset"];
     print_listing(context.output, &headers, vec![line], &row)

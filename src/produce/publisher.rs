@@ -55,7 +55,7 @@ const SOURCE: &str = "sluice";
 /// let receipt = publisher
 ///     .publish(NewEvent::new("product.low_stock", stock).company("c1"))
 ///     .await?;
-/// println!("{} is at offset {} of {}", receipt.id, receipt.offset, receipt.topic);
+/// println!("{} is in {} partition {}", receipt.id, receipt.topic, receipt.partition);
 /// # Ok(())
 /// # }
 /// ```
@@ -89,8 +89,9 @@ pub struct Receipt {
     pub topic: Arc<str>,
     /// Partition number.
     pub partition: i32,
-    /// Offset in the partition.
-    pub offset: i64,
+    /// Offset in the partition; `None` where Kafka has the event, and does not say where: it was
+    /// sent again after a broker failed.
+    pub offset: Option<i64>,
 }
 
 /// The outcome of one event that was sent: 30 s later at the latest. Dropping it does not take

@@ -33,7 +33,7 @@ fn read(space: &Space, receipt: &Receipt) -> OwnedMessage {
         .create()
         .unwrap();
     let mut list = rdkafka::TopicPartitionList::new();
-    let offset = rdkafka::Offset::Offset(receipt.offset);
+    let offset = rdkafka::Offset::Offset(receipt.offset.expect("an offset"));
     list.add_partition_offset(&receipt.topic, receipt.partition, offset)
         .unwrap();
     consumer.assign(&list).unwrap();

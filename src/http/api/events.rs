@@ -93,8 +93,10 @@ struct PublishedEvent {
     topic: String,
     #[schema(example = 3)]
     partition: i32,
+    /// Null where Kafka has the event, and does not say where: it was sent again after a broker
+    /// failed.
     #[schema(example = 41)]
-    offset: i64,
+    offset: Option<i64>,
 }
 
 impl From<Receipt> for PublishedEvent {

@@ -17,8 +17,8 @@ use super::facts::{Facts, Place, Position, Row};
 pub enum Outcome {
     /// Sent, and nothing heard yet.
     Invoked,
-    /// Kafka has it here.
-    Acknowledged { partition: i32, offset: i64 },
+    /// Kafka has it here; or has it, and no longer knows where.
+    Acknowledged { partition: i32, offset: Option<i64> },
     /// It was never sent.
     Failed(String),
     /// It may be there or not.
@@ -124,12 +124,18 @@ fn acknowledged_is_in_kafka(facts: &Facts, attempts: &[Attempt], broken: &mut Ve
         let (key, sequence) = (attempt.key.as_str(), attempt.sequence);
         match attempt.outcome {
             Outcome::Acknowledged { partition, offset } => {
-                let place = (attempt.topic.as_str(), partition, offset);
-                if there.get(&place) != Some(&(key, sequence)) && !accounted.holds(place) {
+                let topic = attempt.topic.as_str();
+                let is_there = match offset.map(|offset| (topic, partition, offset)) {
+                    Some(place) => {
+                        there.get(&place) == Some(&(key, sequence)) || accounted.holds(place)
+                    }
+                    None => keys.contains(&(topic, key, sequence)),
+                };
+                if !is_there {
                     broken.push(Violation::AcknowledgedAndLost {
                         key: key.to_owned(),
                         sequence,
-                        at: format!("{}:{partition}:{offset}", attempt.topic),
+                        at: format!("{topic}:{partition}:{offset:?}"),
                     });
                 }
             }

@@ -116,8 +116,20 @@ async fn a_loss_a_duplicate_a_swap_and_a_reorder_are_found() {
     };
     claimed[10].outcome = Outcome::Acknowledged {
         partition,
-        offset: offset + 1_000_000,
+        offset: offset.map(|offset| offset + 1_000_000),
     };
+    let lost = check(&facts, &claimed);
+    assert!(
+        matches!(lost.as_slice(), [Violation::AcknowledgedAndLost { .. }]),
+        "{lost:?}"
+    );
+    // Confirmed without an offset: it must be there, wherever.
+    claimed[10].outcome = Outcome::Acknowledged {
+        partition,
+        offset: None,
+    };
+    assert_eq!(check(&facts, &claimed), []);
+    claimed[10].sequence += 1_000_000;
     let lost = check(&facts, &claimed);
     assert!(
         matches!(lost.as_slice(), [Violation::AcknowledgedAndLost { .. }]),

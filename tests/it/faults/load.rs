@@ -291,7 +291,7 @@ fn delivered(outcome: Delivered) -> Outcome {
     match outcome {
         Ok(Ok(delivery)) => Outcome::Acknowledged {
             partition: delivery.partition,
-            offset: delivery.offset,
+            offset: Some(delivery.offset).filter(|offset| *offset >= 0),
         },
         // Timed out or purged: it may have been appended with the answer lost.
         Ok(Err((error, _))) => Outcome::Unknown(error.to_string()),

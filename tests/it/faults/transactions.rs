@@ -148,7 +148,7 @@ impl Open {
         let outcome = |place: Place, offset| match end {
             End::Committed => Outcome::Acknowledged {
                 partition: place.1,
-                offset,
+                offset: Some(offset),
             },
             _ => Outcome::Failed(format!("{end:?}")),
         };

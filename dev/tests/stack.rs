@@ -134,7 +134,7 @@ fn a_killed_owner_leaves_nothing_behind() -> anyhow::Result<()> {
     owner.wait()?;
     let gone = owned
         .iter()
-        .all(|p| process::wait_exited(*p, Duration::from_secs(10)));
+        .all(|p| process::wait_exited(*p, Duration::from_secs(30)));
     ensure!(line.trim() == "ready", "the owner said {line:?}");
     ensure!(
         expected.iter().all(|n| names.contains(*n)),
@@ -146,6 +146,7 @@ fn a_killed_owner_leaves_nothing_behind() -> anyhow::Result<()> {
         owned
             .iter()
             .filter(|p| process::is_alive(**p))
+            .map(|p| std::fs::read_to_string(format!("/proc/{p}/status")))
             .collect::<Vec<_>>()
     );
     ensure!(

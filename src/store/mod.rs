@@ -25,6 +25,7 @@ pub mod progress;
 pub mod quarantine;
 pub mod quarantined;
 pub mod reconcile;
+pub mod resets;
 mod rows;
 pub mod security_audit;
 pub mod statistics;

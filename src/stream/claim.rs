@@ -22,6 +22,7 @@ use crate::broker::{BrokerError, CommittedOffset, GroupConsumer, TopicPartition}
 use crate::store::StoreError;
 use crate::store::group_starts::{self, Beginning, Known};
 use crate::store::progress::{self, PartitionKey, Progress, Raise};
+use crate::store::resets;
 use reset::{honour_reset, over_loss};
 
 /// Claims under way at the same time; each takes a connection for a moment.
@@ -197,7 +198,7 @@ async fn claim(
     let mut assignment =
         Assignment::new(ticket.partition.clone(), key, progress, ticket.generation);
     if position != progress.next_offset {
-        let skips = progress::skips(&member.pool, &assignment.key).await?;
+        let skips = resets::skips(&member.pool, &assignment.key).await?;
         assignment = assignment.reading_from(position, skips);
     }
     if progress != claimed || ticket.foreign_commit() {

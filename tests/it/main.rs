@@ -29,6 +29,7 @@ mod reconcile;
 mod requarantine;
 mod resets;
 mod schemas;
+mod settings;
 mod shop;
 mod support;
 mod topics;

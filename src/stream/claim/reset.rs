@@ -2,7 +2,8 @@
 
 use super::{ClaimError, Claimed};
 use crate::broker::CommittedOffset;
-use crate::store::progress::{self, PartitionKey, Progress, Reset, ResetKind};
+use crate::store::progress::{PartitionKey, Progress};
+use crate::store::resets::{self, Reset, ResetKind};
 use crate::stream::member::{Commits, Member};
 use crate::stream::ticket::Ticket;
 
@@ -33,7 +34,7 @@ pub(super) async fn honour_reset(
         next_offset,
         metadata: &committed.metadata,
     };
-    if !progress::reset(&member.pool, key, progress, &reset).await? {
+    if !resets::reset(&member.pool, key, progress, &reset).await? {
         return Err(ClaimError::Overtaken);
     }
     tracing::warn!(
@@ -100,7 +101,7 @@ pub(super) async fn over_loss(
         Commits::Lead => next,
     };
     let acknowledged =
-        lost_from >= low || progress::loss_acknowledged(&member.pool, key, lost_from, low).await?;
+        lost_from >= low || resets::loss_acknowledged(&member.pool, key, lost_from, low).await?;
     if !acknowledged {
         return Ok(Err(Claimed::Halt {
             reason: format!(
@@ -112,7 +113,7 @@ pub(super) async fn over_loss(
             ),
         }));
     }
-    if !progress::step_over_loss(&member.pool, key, progress, low).await? {
+    if !resets::step_over_loss(&member.pool, key, progress, low).await? {
         return Err(ClaimError::Overtaken);
     }
     Ok(Ok(Progress {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::work::{Core, RECLAIM_AFTER};
 use crate::store::progress::{self, Raise};
-use crate::store::{self, StoreError};
+use crate::store::{self, StoreError, resets};
 use crate::stream::assignment::Assignment;
 use crate::stream::backoff::Backoff;
 use crate::stream::fault_point::fault_point;
@@ -113,7 +113,7 @@ async fn write_once(core: &Core, moved: &[&Step]) -> Result<Vec<usize>, StoreErr
             |(from, to): &(i64, i64)| *from >= assignment.position() && *to <= step.prefix;
         for (from, to) in assignment.skips.iter().filter(|skip| read_again(skip)) {
             let (pool, key) = (&core.member.pool, &assignment.key);
-            progress::forget_skips(pool, key, *from, *to).await?;
+            resets::forget_skips(pool, key, *from, *to).await?;
         }
     }
     Ok(stale)

@@ -180,8 +180,8 @@ impl<J> Lanes<J> {
     /// more than `share` of it and ends nothing; they are slow until they have a place free.
     pub(super) fn overdue(&mut self, now: Instant, patience: Duration, share: usize) -> Vec<J> {
         let takes = |found: &Target<J>| {
-            let is_full = found.waiting > share && found.stands_still(now);
-            move |since, _: &J| is_full || now.saturating_duration_since(since) > patience
+            let has_too_much = found.waiting > share && found.stands_still(now);
+            move |since, _: &J| has_too_much || now.saturating_duration_since(since) > patience
         };
         self.take(takes, true)
     }

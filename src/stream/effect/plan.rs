@@ -25,7 +25,7 @@ use crate::stream::assignment::Received;
 use crate::stream::backoff::Backoff;
 use crate::stream::batch::Chunk;
 
-/// Jobs that are taken together, at most; of one record there may be more.
+/// Places of jobs that are taken together; one record may have more.
 const TOGETHER: usize = 200;
 /// A larger value takes more than one place.
 const PLACE_BYTES: usize = 16 * 1_024;
@@ -47,15 +47,18 @@ pub(super) async fn plan_loop<H: Handler>(
             work.core.changed.notify_one();
         }
         refresh(&work, planner, &received).await;
-        let mut jobs = Vec::new();
+        let together = TOGETHER.min(work.core.settings.in_flight);
+        let (mut jobs, mut places) = (Vec::new(), 0);
         for (part, received) in received {
             let Some(planned) = plan(&work, planner, &part, received).await else {
                 continue;
             };
             // Each job is a part of its own by now.
+            places += planned.iter().map(places_of).sum::<usize>();
             jobs.extend(planned);
             part.done();
-            if jobs.len() >= TOGETHER {
+            if places >= together {
+                places = 0;
                 take_places(&work, std::mem::take(&mut jobs)).await;
             }
         }

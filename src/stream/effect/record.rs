@@ -87,7 +87,7 @@ fn decide(core: &Core, finished: Finished, now: i64) -> Decided {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

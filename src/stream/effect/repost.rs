@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::letter::Letter;
 use super::post::{acknowledged, next_whole, send};
+use super::record::millis;
 use crate::broker::{DeliveryFailure, Pending, Producer};
 use crate::store::deliveries::{self, Due};
 use crate::store::{Pool, StoreError};
@@ -102,7 +103,6 @@ impl Reposter {
 
     async fn send(&self, due: &Due, whole: bool) -> Result<Pending, DeliveryFailure> {
         let now = jiff::Timestamp::now().as_millisecond();
-        let delay = i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX);
         let letter = Letter {
             key: due.key.clone(),
             company_id: due.company_id.as_deref().map(Arc::from),
@@ -110,7 +110,7 @@ impl Reposter {
             appended_millis: due.appended_millis,
             attempts: due.attempts,
             hop: due.hop,
-            not_before_millis: now.saturating_add(delay),
+            not_before_millis: now.saturating_add(millis(self.delay)),
             first_failed_millis: due.first_failed_millis.unwrap_or(now),
             class: due.class.clone().unwrap_or_default(),
             failure: due.failure.clone().unwrap_or_default(),

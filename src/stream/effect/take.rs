@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Handler;
 use super::job::Job;
 use super::letter::Failed;
+use super::record::millis;
 use super::work::{Core, OVERFLOW, Posted, RECLAIM_AFTER, Work};
 use crate::store::deliveries::{self, DeliveryKey, NewDelivery, PutOff, State, Status};
 use crate::store::progress::{self, Raise};
@@ -76,7 +77,7 @@ pub(super) async fn take_up<H: Handler>(work: &Arc<Work<H>>, mut jobs: Vec<Job>)
                     hop: job.hop + 1,
                     attempts: job.attempts,
                     failed,
-                    tier: Some(work.core.schedule.divert(job.tier)),
+                    tier: Some(work.core.schedule.divert(None)),
                     job,
                 };
                 let _ = work.letters.send(posted);
@@ -231,31 +232,24 @@ async fn make(
     if which.is_empty() {
         return Ok(which);
     }
-    let now = jiff::Timestamp::now().as_millisecond();
-    let delay = core.schedule.tiers()[core.schedule.divert(None)];
+    let failed = overflow(core);
     let later = PutOff {
-        class: OVERFLOW.0,
-        failure: OVERFLOW.1,
-        at_millis: now,
-        next_attempt_millis: now
-            .saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)),
+        class: &failed.class,
+        failure: &failed.failure,
+        at_millis: failed.first_failed_millis,
+        next_attempt_millis: failed.not_before_millis,
     };
-    let put_off = |job: &Job| (job.hop == 0 && full.contains(&job.key.target)).then_some(later);
-    let row = |&i: &usize| new_delivery(&jobs[i], put_off(&jobs[i]));
+    let is_put_off = |job: &Job| job.hop == 0 && full.contains(&job.key.target);
+    let row = |&i: &usize| new_delivery(&jobs[i], is_put_off(&jobs[i]).then_some(later));
     let rows: Vec<NewDelivery<'_>> = which.iter().map(row).collect();
     let made = deliveries::insert(tx, &core.member.group, &rows, core.lease).await?;
     let (made, there): (Vec<usize>, Vec<usize>) = which
         .into_iter()
         .partition(|&i| made.contains(&jobs[i].lease_id));
     for i in made {
-        let meaning = match put_off(&jobs[i]) {
-            Some(put_off) => Meaning::PutOff(Failed {
-                class: put_off.class.to_owned(),
-                failure: put_off.failure.to_owned(),
-                first_failed_millis: put_off.at_millis,
-                not_before_millis: put_off.next_attempt_millis,
-            }),
-            None => Meaning::Taken {
+        let meaning = match is_put_off(&jobs[i]) {
+            true => Meaning::PutOff(failed.clone()),
+            false => Meaning::Taken {
                 attempts: jobs[i].attempts,
                 first_failed_millis: jobs[i].first_failed_millis,
             },
@@ -263,6 +257,18 @@ async fn make(
         meanings.insert(i, meaning);
     }
     Ok(there)
+}
+
+/// How what is new for a full target is put off: to the first tier.
+fn overflow(core: &Core) -> Failed {
+    let now = jiff::Timestamp::now().as_millisecond();
+    let delay = core.schedule.tiers()[core.schedule.divert(None)];
+    Failed {
+        class: OVERFLOW.0.to_owned(),
+        failure: OVERFLOW.1.to_owned(),
+        first_failed_millis: now,
+        not_before_millis: now.saturating_add(millis(delay)),
+    }
 }
 
 fn new_delivery<'a>(job: &'a Job, put_off: Option<PutOff<'a>>) -> NewDelivery<'a> {

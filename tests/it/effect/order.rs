@@ -1,6 +1,7 @@
 //! What is in flight: lanes, the contiguous prefix, and one slow target beside others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -213,5 +214,33 @@ async fn nothing_is_attempted_while_postgres_is_away() {
     rename("away", "deliveries").await;
     wait_for(&space, "delivered", 10).await;
     assert_eq!(group.made().len(), 10, "each once");
+    group.stop().await;
+}
+
+#[tokio::test]
+async fn large_values_take_the_room_of_many() {
+    let space = space("effect_large").await;
+    let mut config = settings(&space);
+    // Each of 300 KiB takes all of it.
+    config.effects.in_flight = 16;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let large = "x".repeat(300 << 10);
+    let events: Vec<_> = (0..6)
+        .map(|n| order_with(n, json!({"note": large})))
+        .collect();
+    space.publish(&events);
+    let (running, seen) = (now.clone(), most.clone());
+    let group = Group::start_with(&config, move |_| {
+        let (running, seen) = (running.clone(), seen.clone());
+        async move {
+            seen.fetch_max(running.fetch_add(1, Ordering::AcqRel) + 1, Ordering::AcqRel);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            running.fetch_sub(1, Ordering::AcqRel);
+            Outcome::done()
+        }
+        .boxed()
+    });
+    wait_for(&space, "delivered", 6).await;
+    assert_eq!(most.load(Ordering::Acquire), 1, "one at a time");
     group.stop().await;
 }

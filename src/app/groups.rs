@@ -9,11 +9,12 @@ use super::{Role, ServeError, upkeep};
 use crate::broker;
 use crate::config::Config;
 use crate::consumers::audit::{self, AuditSink};
+use crate::consumers::projections::{self, ProjectionsSink};
 use crate::consumers::webhooks;
 use crate::produce::Publisher;
 use crate::schema::SchemaCache;
 use crate::store::Pool;
-use crate::stream::{Board, EffectGroup, Group, run_sink};
+use crate::stream::{Board, EffectGroup, Group, Sink, run_sink};
 
 /// What all of them share.
 pub(super) struct Groups<'a> {
@@ -36,28 +37,50 @@ impl Groups<'_> {
         if roles.contains(&Role::Webhooks) {
             boards.push(self.webhooks()?);
         }
+        if roles.contains(&Role::Projections) {
+            boards.push(self.projections());
+        }
         Ok(boards)
     }
 
     fn audit(&self) -> Arc<Board> {
-        let (config, pool) = (self.config, self.pool);
-        let name = config.kafka.name(audit::GROUP);
-        let group = Group {
-            name: name.clone(),
-            topics: broker::domain_topics(&config.kafka),
+        let config = self.config;
+        let topics = broker::domain_topics(&config.kafka);
+        let group = self.sink_group(audit::GROUP, topics, config.audit.writers);
+        let (schemas, pool) = (self.schemas.clone(), self.pool.clone());
+        let sink = AuditSink::new(group.name.clone(), schemas, pool);
+        self.run(group, sink)
+    }
+
+    fn projections(&self) -> Arc<Board> {
+        let topics = projections::TOPICS.iter();
+        let topics = topics.map(|topic| self.config.kafka.name(topic).into());
+        let group = self.sink_group(projections::GROUP, topics.collect(), 1);
+        self.run(group, ProjectionsSink::new(self.schemas.clone()))
+    }
+
+    /// Sinks share the sizes of the audit's transactions.
+    fn sink_group(&self, group: &str, topics: Vec<Arc<str>>, writers: usize) -> Group {
+        let config = self.config;
+        Group {
+            name: config.kafka.name(group),
+            topics,
             kafka: config.kafka.clone(),
             batch_records: config.audit.batch_records,
             batch_bytes: config.audit.batch_bytes,
             batch_wait: config.audit.batch_wait(),
-            writers: config.audit.writers,
-        };
+            writers,
+        }
+    }
+
+    fn run<S: Sink>(&self, group: Group, sink: S) -> Arc<Board> {
+        let name = group.name.clone();
         let board = Arc::new(Board::new(&name));
-        let sink = Arc::new(AuditSink::new(name, self.schemas.clone(), pool.clone()));
-        let (pool, stop) = (pool.clone(), self.stop.clone());
-        let run = run_sink(group, sink, pool, board.clone(), stop);
+        let (pool, stop) = (self.pool.clone(), self.stop.clone());
+        let run = run_sink(group, Arc::new(sink), pool, board.clone(), stop);
         self.tasks.spawn(async move {
             if let Err(error) = run.await {
-                tracing::error!(%error, "the audit group cannot run");
+                tracing::error!(%error, group = name, "the group cannot run");
             }
         });
         board

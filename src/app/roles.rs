@@ -7,6 +7,8 @@ pub enum Role {
     Audit,
     /// The webhooks consumer group.
     Webhooks,
+    /// The projections consumer group.
+    Projections,
     /// Live push, which the API of the same process hands on.
     Live,
     /// The API under `/api`.
@@ -15,13 +17,20 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the flow.
-    pub const ALL: [Self; 4] = [Self::Audit, Self::Webhooks, Self::Live, Self::Api];
+    pub const ALL: [Self; 5] = [
+        Self::Audit,
+        Self::Webhooks,
+        Self::Projections,
+        Self::Live,
+        Self::Api,
+    ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
             Self::Webhooks => "webhooks",
+            Self::Projections => "projections",
             Self::Live => "live",
             Self::Api => "api",
         }

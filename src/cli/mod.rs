@@ -11,6 +11,7 @@ mod events;
 mod export;
 mod indent;
 mod keys;
+mod lines;
 mod migrate;
 mod output;
 mod publish;
@@ -20,6 +21,7 @@ mod schemas;
 mod serve;
 mod settle;
 mod topics;
+mod users;
 mod waiting;
 mod webhooks;
 
@@ -66,6 +68,7 @@ enum Command {
     /// Topics: make and mend them as declared, list them, settle a loss.
     #[command(subcommand)]
     Topics(topics::Args),
+    Users(users::UsersArgs),
     Webhooks(webhooks::WebhooksArgs),
     #[command(name = "deadletters")]
     DeadLetters(deadletters::DeadLettersArgs),
@@ -126,6 +129,7 @@ pub async fn run() -> anyhow::Result<Exit> {
         Command::Keys(args) => keys::run(args, &context).await,
         Command::Schemas(args) => schemas::run(args, &context).await,
         Command::Topics(args) => topics::run(args, &context).await,
+        Command::Users(args) => users::run(args, &context).await,
         Command::Webhooks(args) => webhooks::run(args, &context).await,
         Command::DeadLetters(args) => deadletters::run(args, &context).await,
     };

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::publish_file::{Source, publish_lines};
+use super::lines::Lines;
+use super::publish_file::publish_lines;
 use super::{Context, Exit, print_listing};
 use crate::produce::{Catalog, NewEvent, Publisher, Receipt};
 
@@ -78,8 +79,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match &args.file {
         Some(path) => {
-            let source = Source::open(path)?;
-            publish_lines(source, args.dry_run, args.continue_on_error, context).await
+            let lines = Lines::open(path, "events")?;
+            publish_lines(lines, args.dry_run, args.continue_on_error, context).await
         }
         None => publish_one(args, context).await,
     }

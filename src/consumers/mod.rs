@@ -1,4 +1,5 @@
 //! One folder a consumer group.
 pub mod audit;
 pub mod live;
+pub mod projections;
 pub mod webhooks;

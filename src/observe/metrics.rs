@@ -95,6 +95,13 @@ static HEADER_MISMATCHES: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["group", "header"],
     )
 });
+static PROJECTION_SKIPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "sluice_projection_skipped_total",
+        "Records that say nothing of anybody, as they cannot be read or name nobody.",
+        &["class"],
+    )
+});
 static LAG_RECORDS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauge(
         "sluice_consumer_lag_records",
@@ -290,6 +297,11 @@ impl GroupMeter {
 /// A record went to the quarantine.
 pub fn quarantined(group: &str, class: &str) {
     QUARANTINED.with_label_values(&[group, class]).inc();
+}
+
+/// A record says nothing to the projections.
+pub fn projection_skipped(class: &str) {
+    PROJECTION_SKIPPED.with_label_values(&[class]).inc();
 }
 
 /// A record's header says other than its value.

@@ -31,6 +31,7 @@ pub mod security_audit;
 pub mod statistics;
 pub mod topic_history;
 mod transaction;
+pub mod users;
 mod view;
 pub mod webhook_changes;
 pub mod webhook_counts;

@@ -3,8 +3,8 @@
 
 use sqlx::PgPool;
 
-use super::StoreError;
 use super::progress::{PartitionKey, Progress};
+use super::{Connection, StoreError};
 
 /// What an operator did to a group's committed offset, and what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +211,37 @@ pub async fn forget_skips(
         to
     )
     .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Takes `[from, to)` out of the skipped ranges: it is processed in this transaction after all.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn process_skipped(
+    tx: &mut Connection,
+    key: &PartitionKey,
+    from: i64,
+    to: i64,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"WITH met AS (
+               DELETE FROM operator_skips
+               WHERE "group" = $1 AND topic_id = $2 AND partition = $3
+                 AND from_offset < $5 AND to_offset > $4
+               RETURNING *)
+           INSERT INTO operator_skips ("group", topic_id, partition, from_offset, to_offset, replay_id)
+           SELECT $1, $2, $3, from_offset, $4, replay_id FROM met WHERE from_offset < $4
+           UNION ALL
+           SELECT $1, $2, $3, $5, to_offset, replay_id FROM met WHERE to_offset > $5"#,
+        key.group,
+        key.topic_id,
+        key.partition,
+        from,
+        to
+    )
+    .execute(tx)
     .await?;
     Ok(())
 }

@@ -71,6 +71,13 @@ impl Assignment {
         self
     }
 
+    /// Whether a record was processed before: it lies below the high offset, and no operator made
+    /// the group skip it.
+    pub(super) fn was_processed(&self, offset: i64) -> bool {
+        let skipped = |(from, to): &(i64, i64)| (*from..*to).contains(&offset);
+        offset < self.high_offset() && !self.skips.iter().any(skipped)
+    }
+
     /// Where it was read from first.
     pub(super) fn position(&self) -> i64 {
         self.position

@@ -197,7 +197,9 @@ async fn claim(
     let progress = catch_up(member, &key, progress, position).await?;
     let mut assignment =
         Assignment::new(ticket.partition.clone(), key, progress, ticket.generation);
-    if position != progress.next_offset {
+    // A sink that was set back reads up to its high offset what it has processed or skipped.
+    let goes_back = member.policy.commits == Commits::Follow && position < progress.high_offset;
+    if goes_back || position != progress.next_offset {
         let skips = resets::skips(&member.pool, &assignment.key).await?;
         assignment = assignment.reading_from(position, skips);
     }

@@ -14,7 +14,7 @@ use super::fault_point::fault_point;
 use super::group::Shared;
 use super::{Sink, Unavailable};
 use crate::store::progress::{self, Advance};
-use crate::store::{self, Connection, StoreError};
+use crate::store::{self, Connection, StoreError, resets};
 
 /// Collects chunks into batches and decodes them.
 pub(super) async fn prepare_loop<S: Sink>(
@@ -170,9 +170,14 @@ async fn write<S: Sink>(
         tx.rollback().await?;
         return Ok(stale);
     }
+    for (m, advance) in batch.moves.iter().zip(&advances) {
+        if !m.assignment.skips.is_empty() {
+            resets::process_skipped(&mut tx, advance.key, advance.from, advance.to).await?;
+        }
+    }
     let (again, fresh): (Vec<&S::Row>, Vec<&S::Row>) = batch.rows.iter().partition(|row| {
         let received = (*row).as_ref();
-        attempt.compare || received.record.offset < received.assignment.high_offset()
+        attempt.compare || received.assignment.was_processed(received.record.offset)
     });
     fault_point("before_copy");
     if attempt.halving {

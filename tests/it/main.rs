@@ -34,5 +34,6 @@ mod shop;
 mod support;
 mod topics;
 mod upgrade;
+mod users;
 mod webhooks;
 mod webhooks_cli;

@@ -41,10 +41,15 @@ pub async fn place(space: &Space) -> (i32, i64) {
         .expect("one partition with records")
 }
 
-/// Commits an offset as Kafka's own tool does: without metadata.
+/// Commits an offset of the audit group as Kafka's own tool does: without metadata.
 pub async fn reset(space: &Space, topic: &str, partition: i32, offset: i64) {
+    reset_group(space, "sluice.audit", topic, partition, offset).await;
+}
+
+/// The same of any group.
+pub async fn reset_group(space: &Space, group: &str, topic: &str, partition: i32, offset: i64) {
     let kafka = kafka(space);
-    let offsets = Offsets::open(&kafka, &kafka.name("sluice.audit")).expect("a client");
+    let offsets = Offsets::open(&kafka, &kafka.name(group)).expect("a client");
     let to = GroupOffset {
         topic: topic.into(),
         partition,

@@ -8,13 +8,15 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST: u64 = 16 * 1024 * 1024;
 
-/// An answer: its status and its body as text.
+/// An answer: its status and its body.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The body, cut at 16 MiB.
+    /// The body as text, cut at 16 MiB.
     pub body: String,
+    /// The body as it is, cut at 16 MiB.
+    pub bytes: Vec<u8>,
 }
 
 /// GET `path` from `127.0.0.1:port`, within five seconds for each step.
@@ -45,15 +47,17 @@ pub fn request(
     ask(port, method, path, headers, body)?
         .take(LONGEST)
         .read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    let body = end.map_or_else(Vec::new, |end| bytes.split_off(end + 4));
+    let head = String::from_utf8_lossy(&bytes);
     let status = head.split_whitespace().nth(1).and_then(|s| s.parse().ok());
     let status = status.ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "no HTTP status in the answer")
     })?;
     Ok(Answer {
         status,
-        body: body.to_owned(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body,
     })
 }
 

@@ -18,6 +18,7 @@ pub mod commands;
 mod digest;
 pub mod http;
 pub mod kafka;
+mod mail;
 pub mod ports;
 pub mod postgres;
 pub mod prerequisites;
@@ -31,5 +32,6 @@ pub mod state;
 pub mod watchdog;
 pub mod webhooks;
 
+pub use mail::MailServer;
 pub use server::Server;
 pub use stack::{Ports, Stack, StackOptions, query};

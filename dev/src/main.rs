@@ -44,6 +44,8 @@ enum Command {
     Kafka(cmd::tools::KafkaArgs),
     /// Run psql on the pipeline's database in the stack (`-U postgres` for the superuser)
     Psql(cmd::tools::PsqlArgs),
+    /// Start a mail server for trying out notifications, until Ctrl-C
+    Mail,
     /// Renew .sqlx, by which queries are checked without a database
     Prepare,
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Env => cmd::up::env(),
         Command::Kafka(args) => cmd::tools::kafka(&args),
         Command::Psql(args) => cmd::tools::psql(&args),
+        Command::Mail => cmd::mail::run(),
         Command::Prepare => cmd::prepare::run(),
     };
     interrupt::wait_if_stopping();

@@ -69,7 +69,7 @@ const NEEDS: [Need; 8] = [
 ];
 
 /// What the tests' programs in other languages need beside.
-const NEEDS_OF_TESTS: [Need; 3] = [
+const NEEDS_OF_TESTS: [Need; 4] = [
     Need {
         what: "Java's compiler",
         packages: &["openjdk-17-jdk-headless|default-jdk-headless"],
@@ -90,6 +90,12 @@ const NEEDS_OF_TESTS: [Need; 3] = [
         packages: &["npm"],
         brew: "node",
         is_met: || runs("npm", "--version"),
+    },
+    Need {
+        what: "pdftotext",
+        packages: &["poppler-utils"],
+        brew: "poppler",
+        is_met: || runs("pdftotext", "-v") && runs("pdfinfo", "-v"),
     },
 ];
 

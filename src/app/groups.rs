@@ -9,6 +9,7 @@ use super::{Role, ServeError, upkeep};
 use crate::broker;
 use crate::config::Config;
 use crate::consumers::audit::{self, AuditSink};
+use crate::consumers::notifications;
 use crate::consumers::projections::{self, ProjectionsSink};
 use crate::consumers::webhooks;
 use crate::produce::Publisher;
@@ -36,6 +37,9 @@ impl Groups<'_> {
         }
         if roles.contains(&Role::Webhooks) {
             boards.push(self.webhooks()?);
+        }
+        if roles.contains(&Role::Notifications) {
+            boards.push(self.notifications()?);
         }
         if roles.contains(&Role::Projections) {
             boards.push(self.projections());
@@ -87,13 +91,27 @@ impl Groups<'_> {
     }
 
     fn webhooks(&self) -> Result<Arc<Board>, ServeError> {
-        let group = EffectGroup {
+        let group = self.effect_group()?;
+        Ok(webhooks::start(self.config, group, self.tasks, self.stop)?)
+    }
+
+    fn notifications(&self) -> Result<Arc<Board>, ServeError> {
+        let group = self.effect_group()?;
+        Ok(notifications::start(
+            self.config,
+            group,
+            self.tasks,
+            self.stop,
+        )?)
+    }
+
+    fn effect_group(&self) -> Result<EffectGroup, ServeError> {
+        Ok(EffectGroup {
             kafka: self.config.kafka.clone(),
             effects: self.config.effects.clone(),
             schemas: self.schemas.clone(),
             publisher: Publisher::open(self.config)?,
             pool: self.pool.clone(),
-        };
-        Ok(webhooks::start(self.config, group, self.tasks, self.stop)?)
+        })
     }
 }

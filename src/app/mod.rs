@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::broker::BrokerError;
 use crate::config::Config;
 use crate::consumers::live::Live;
+use crate::consumers::notifications::NotificationsError;
 use crate::deliver::SetupError;
 use crate::http::{self, Api, ApiError, Health, ListenError};
 use crate::produce::PublishError;
@@ -53,6 +54,9 @@ pub enum ServeError {
     /// Deliveries cannot be made on this machine.
     #[error(transparent)]
     Deliver(#[from] SetupError),
+    /// Rules, templates or the mail server's settings are wrong.
+    #[error(transparent)]
+    Notifications(#[from] NotificationsError),
     /// The publisher's settings are wrong.
     #[error(transparent)]
     Publish(#[from] PublishError),

@@ -7,6 +7,8 @@ pub enum Role {
     Audit,
     /// The webhooks consumer group.
     Webhooks,
+    /// The notifications consumer group.
+    Notifications,
     /// The projections consumer group.
     Projections,
     /// Live push, which the API of the same process hands on.
@@ -17,9 +19,10 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of the flow.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Audit,
         Self::Webhooks,
+        Self::Notifications,
         Self::Projections,
         Self::Live,
         Self::Api,
@@ -30,6 +33,7 @@ impl Role {
         match self {
             Self::Audit => "audit",
             Self::Webhooks => "webhooks",
+            Self::Notifications => "notifications",
             Self::Projections => "projections",
             Self::Live => "live",
             Self::Api => "api",

@@ -27,6 +27,11 @@ pub fn dead_letters(group: &str) -> String {
     format!("{group}.dlq")
 }
 
+/// The topic of a group (namespace included) between two of its steps.
+pub fn queue(group: &str) -> String {
+    format!("{group}.queue")
+}
+
 impl Declared {
     /// The same with the retry topics and dead letters of the built-in groups and of those that the
     /// settings name.
@@ -49,7 +54,11 @@ impl Declared {
         check(self.largest_message(), &retry, &dead)?;
         let mut topics = Vec::new();
         for group in effects.all_groups() {
+            let has_queue = effects.has_queue(group);
             let group = kafka.name(group);
+            if has_queue {
+                topics.push(new_topic(queue(&group), &retry));
+            }
             for name in retry_topics(&group, effects) {
                 topics.push(new_topic(name.to_string(), &retry));
             }
@@ -128,7 +137,7 @@ mod tests {
         let declared = Declared::built_in(&kafka).unwrap();
         let plain = declared.topics().len();
         let declared = declared.with_effect_groups(&kafka, &effects()).unwrap();
-        assert_eq!(declared.topics().len(), plain + 2 * 7);
+        assert_eq!(declared.topics().len(), plain + 3 * 7 + 1);
         let named = |name: &str| declared.topics().iter().find(|t| t.name == name).unwrap();
         let retry = named("staging.shop.notes.retry.5s");
         assert_eq!(retry.config["retention.ms"], "1209600000");

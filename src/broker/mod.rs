@@ -20,7 +20,7 @@ pub use describe::{
     GroupInfo, GroupMember, GroupProtocol, GroupState, PartitionInfo, TopicInfo, topic_id_text,
     topic_ids,
 };
-pub use effect_topics::{dead_letters, retry_topics};
+pub use effect_topics::{dead_letters, queue, retry_topics};
 pub use event::TopicNames;
 pub use follower::LogFollower;
 pub use offsets::{Committed, GroupOffset, Offsets, Watermarks};

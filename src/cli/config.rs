@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::consumers::notifications;
+
 use super::{Context, Exit, print_listing};
 
 /// Check or show the settings.
@@ -19,7 +21,10 @@ pub enum Args {
 /// Where stdout is closed. Wrong settings were refused before this.
 pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args {
-        Args::Check => eprintln!("settings: valid"),
+        Args::Check => {
+            notifications::check(&context.config)?;
+            eprintln!("settings: valid");
+        }
         Args::Show => show(context)?,
     }
     Ok(Exit::Done)
@@ -94,6 +99,23 @@ fn show(context: &Context) -> anyhow::Result<()> {
             "disable_after_hours": config.webhooks.disable_after_hours,
             "keep_days": config.webhooks.keep_days,
             "subscriptions_per_company": config.webhooks.subscriptions_per_company,
+        },
+        "notifications": {
+            "rules": config.notifications.rules,
+            "templates": config.notifications.templates,
+            "application_url": config.notifications.application_url,
+            "http_url": config.notifications.http_url,
+            "http_secret": hidden(config.notifications.http_secret.is_some()),
+            "admin_roles": config.notifications.admin_roles,
+            "max_age_hours": config.notifications.max_age_hours,
+            "keep_days": config.notifications.keep_days,
+        },
+        "mail": {
+            "smtp_url": hidden(config.mail.smtp_url.is_some()),
+            "ca_file": config.mail.ca_file,
+            "from": config.mail.from,
+            "per_second": config.mail.per_second,
+            "timeout_millis": config.mail.timeout_millis,
         },
         "log": { "format": config.log.format, "filter": config.log.filter },
     });

@@ -20,6 +20,7 @@ mod quarantine;
 mod schemas;
 mod serve;
 mod settle;
+mod suppressions;
 mod topics;
 mod users;
 mod waiting;

@@ -8,7 +8,7 @@ use crate::observe;
 /// Run the pipeline until SIGTERM or Ctrl-C, then drain within 30 s.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which parts to run (audit, webhooks, projections, live, api); all by default.
+    /// Which parts to run (audit, webhooks, notifications, projections, live, api); all by default.
     #[arg(long, value_delimiter = ',', value_name = "ROLE,…")]
     roles: Vec<Role>,
     /// How log lines are written (stderr).

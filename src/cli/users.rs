@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::act::note_end;
 use super::lines::{Line, Lines, MAX_LINE};
 use super::output::{or_dash, print_fields, printable, time_or_dash};
+use super::suppressions::{self, SuppressionsArgs};
 use super::{Context, Exit, Output, print_listing};
 use crate::consumers::projections::Person;
 use crate::event::timestamp_text;
@@ -31,6 +32,7 @@ enum UsersCommand {
     Import(ImportArgs),
     List(ListArgs),
     Show(ShowArgs),
+    Suppressions(SuppressionsArgs),
 }
 
 /// Load people whom an application has already: one JSON object a line.
@@ -87,6 +89,7 @@ pub async fn run(args: UsersArgs, context: &Context) -> anyhow::Result<Exit> {
         UsersCommand::Import(args) => import(args, context, &pool).await,
         UsersCommand::List(args) => list(args, context, &pool).await,
         UsersCommand::Show(args) => show(&args, context, &pool).await,
+        UsersCommand::Suppressions(args) => suppressions::run(args, context, &pool).await,
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The groups whose effect lies outside that are part of this program.
-const BUILT_IN_GROUPS: [&str; 1] = ["sluice.webhooks"];
+const BUILT_IN_GROUPS: [&str; 2] = ["sluice.webhooks", "sluice.notifications"];
+/// Those of them that have a topic of their own between two steps.
+const QUEUED_GROUPS: [&str; 1] = ["sluice.notifications"];
 
 /// `effects.*`
 #[derive(Clone, Debug, Deserialize)]
@@ -53,6 +55,11 @@ impl Effects {
     pub fn all_groups(&self) -> impl Iterator<Item = &str> {
         let own = self.groups.iter().map(String::as_str);
         BUILT_IN_GROUPS.into_iter().chain(own)
+    }
+
+    /// Whether a group (without the namespace) has a topic between two of its steps.
+    pub fn has_queue(&self, group: &str) -> bool {
+        QUEUED_GROUPS.contains(&group)
     }
 
     /// What is wrong with it, if anything.
@@ -165,7 +172,7 @@ mod tests {
         let groups = with("shop.notes");
         assert_eq!(
             groups.all_groups().collect::<Vec<_>>(),
-            ["sluice.webhooks", "shop.notes"]
+            ["sluice.webhooks", "sluice.notifications", "shop.notes"]
         );
         assert!(
             with("sluice.webhooks")

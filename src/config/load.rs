@@ -126,6 +126,8 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         config.live.fault(),
         config.webhooks.fault(),
         config.effects.fault(),
+        config.notifications.fault(),
+        config.mail.fault(),
     ];
     if let Some(fault) = faults.into_iter().flatten().next() {
         return Err(ConfigError::Invalid(fault));

@@ -5,6 +5,7 @@ mod auth;
 mod effects;
 mod live;
 mod load;
+mod notifications;
 mod retention;
 mod webhooks;
 
@@ -12,6 +13,7 @@ pub use auth::{Auth, JwtAlgorithm};
 pub use effects::{Effects, Tier};
 pub use live::{Live, LiveRoute, LiveTo};
 pub use load::{ConfigError, load};
+pub use notifications::{Mail, Notifications};
 pub use retention::Retention;
 pub use webhooks::Webhooks;
 
@@ -47,6 +49,10 @@ pub struct Config {
     pub live: Live,
     /// Deliveries to the addresses of tenants.
     pub webhooks: Webhooks,
+    /// Who is told what.
+    pub notifications: Notifications,
+    /// The mail server.
+    pub mail: Mail,
     /// Logging.
     pub log: Log,
 }
@@ -166,6 +172,12 @@ impl Http {
             None => format!("http://{}", self.listen),
         };
         own == origin || self.allowed_origins.iter().any(|allowed| allowed == origin)
+    }
+
+    /// Where browsers find this service.
+    pub fn public_address(&self) -> String {
+        let public = self.public_url.clone().map(String::from);
+        public.unwrap_or_else(|| format!("http://{}/", self.listen))
     }
 
     /// What is wrong with it, if anything.

@@ -3,10 +3,12 @@
 //! Nothing here reads bytes or talks to a server: an [`Event`] is what the schema room makes of
 //! a Kafka value, and what the JSON surfaces show.
 
+mod condition;
 mod json;
 mod names;
 mod number;
 
+pub use condition::{ConditionError, Conditions, MAX_CONDITIONS};
 pub use json::{parse_timestamp, timestamp_text};
 pub use names::{TypeFilter, domain_of_topic, type_from_full_name};
 pub use number::Number;

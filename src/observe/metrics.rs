@@ -2,9 +2,11 @@
 //! a company. Base units: seconds, bytes, records.
 
 mod effects;
+mod notifications;
 mod webhooks;
 
 pub use effects::EffectMeter;
+pub use notifications::{notification_planned, notification_sent};
 pub use webhooks::{WebhookGauges, show_webhooks, webhook_attempt, webhook_switched_off};
 
 use std::sync::LazyLock;

@@ -5,6 +5,7 @@
 use sqlx::{FromRow, PgExecutor, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
+use super::orders::OrderPlace;
 use super::rows::{self, RowSize, Rows};
 use super::{Micros, StoreError};
 use crate::event::TypeFilter;
@@ -119,6 +120,24 @@ pub async fn by_id(
     query.push(" WHERE id = ").push_bind(id);
     query.push(r#" ORDER BY appended_at, topic_id, partition, "offset""#);
     Ok(query.build_query_as().fetch_all(database).await?)
+}
+
+/// The record at a place.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn at(
+    database: impl PgExecutor<'_>,
+    place: &OrderPlace,
+) -> Result<Option<LoggedRecord>, StoreError> {
+    let mut query = QueryBuilder::new(COLUMNS);
+    query.push(" WHERE topic_id = ").push_bind(place.topic_id);
+    query.push(" AND partition = ").push_bind(place.partition);
+    query.push(r#" AND "offset" = "#).push_bind(place.offset);
+    query
+        .push(" AND appended_at = ")
+        .push_bind(place.appended_at);
+    Ok(query.build_query_as().fetch_optional(database).await?)
 }
 
 /// Rows of one partition that a company may have missed.

@@ -4,6 +4,7 @@ use sqlx::{PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::events::{self, EventFilter, LoggedRecord};
+use super::orders::OrderPlace;
 use super::{Connection, Micros, StoreError, View};
 
 /// Where a page ends: every column of the order, so that no two rows are at one place.
@@ -127,6 +128,22 @@ pub async fn by_id(
     let rows = events::by_id(&mut *tx, id).await?;
     tx.commit().await?;
     Ok(rows)
+}
+
+/// The record at a place, where the view sees it.
+///
+/// # Errors
+/// Where Postgres is away.
+pub async fn at(
+    pool: &PgPool,
+    view: &View,
+    place: &OrderPlace,
+    timeout_millis: u32,
+) -> Result<Option<LoggedRecord>, StoreError> {
+    let mut tx = view.begin_planned_once(pool, timeout_millis).await?;
+    let row = events::at(&mut *tx, place).await?;
+    tx.commit().await?;
+    Ok(row)
 }
 
 impl Page {

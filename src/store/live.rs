@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{Micros, StoreError};
 
@@ -21,20 +23,28 @@ pub struct TicketHolder {
     pub expires_at: Option<Micros>,
 }
 
-/// The secret of all instances; `fresh` becomes it where there is none yet.
+/// The secret that all instances share; whoever asks first makes it.
 ///
 /// # Errors
-/// Where Postgres is away.
-pub async fn secret(pool: &PgPool, fresh: &[u8; 32]) -> Result<Vec<u8>, StoreError> {
+/// Where Postgres is away, or holds something else.
+pub async fn secret(pool: &PgPool) -> Result<[u8; 32], StoreError> {
+    // 122 random bits each, from the system's generator.
+    let mut fresh = Sha256::new();
+    for _ in 0..3 {
+        fresh.update(Uuid::new_v4().as_bytes());
+    }
+    let fresh: [u8; 32] = fresh.finalize().into();
     sqlx::query!(
         "INSERT INTO live_secret (secret) VALUES ($1) ON CONFLICT DO NOTHING",
         fresh.as_slice()
     )
     .execute(pool)
     .await?;
-    Ok(sqlx::query_scalar!("SELECT secret FROM live_secret")
+    let kept = sqlx::query_scalar!("SELECT secret FROM live_secret")
         .fetch_one(pool)
-        .await?)
+        .await?;
+    let corrupt = |_| StoreError::Corrupt("live_secret does not hold 32 bytes".to_owned());
+    kept.try_into().map_err(corrupt)
 }
 
 /// Stores a ticket that lives so long; false where the company has `most` already.

@@ -34,7 +34,9 @@ mod write;
 
 pub use assignment::{Assignment, Received};
 pub use board::{Board, GroupReport, PartitionState};
-pub use effect::{Delivery, EffectGroup, Failure, Handler, Origin, Outcome, Target, run_effect};
+pub use effect::{
+    Delivery, EffectGroup, Failure, Handler, Origin, Outcome, Queue, Queued, Target, run_effect,
+};
 pub use follower::{Chunks, Follow, Followed, follow};
 pub use group::{Group, run_sink};
 pub use member::Start;

@@ -26,29 +26,33 @@ async fn apply_twice_changes_nothing_the_second_time() {
     let space = Space::bare("topics_twice").await;
     let first = run(&space, &["topics", "apply", "--yes"]);
     assert_eq!(first.exit, 0, "{}", first.err);
-    insta::assert_snapshot!(first.out, @r#"
-TOPIC                                              CHANGE  OLD  NEW
-NS.events.ai.v1                 create  -    6 partitions
-NS.events.marketplace.v1        create  -    6 partitions
-NS.events.order.v1              create  -    6 partitions
-NS.events.product.v1            create  -    6 partitions
-NS.events.system.v1             create  -    1 partition
-NS.events.user.v1               create  -    6 partitions
-NS.sluice.webhooks.dlq          create  -    1 partition
-NS.sluice.webhooks.retry.200ms  create  -    6 partitions
-NS.sluice.webhooks.retry.400ms  create  -    6 partitions
-"#);
-    insta::assert_snapshot!(first.err, @"topics: 9 changes applied");
+    insta::assert_snapshot!(first.out, @"
+    TOPIC                                                   CHANGE  OLD  NEW
+    NS.events.ai.v1                      create  -    6 partitions
+    NS.events.marketplace.v1             create  -    6 partitions
+    NS.events.order.v1                   create  -    6 partitions
+    NS.events.product.v1                 create  -    6 partitions
+    NS.events.system.v1                  create  -    1 partition
+    NS.events.user.v1                    create  -    6 partitions
+    NS.sluice.notifications.dlq          create  -    1 partition
+    NS.sluice.notifications.queue        create  -    6 partitions
+    NS.sluice.notifications.retry.200ms  create  -    6 partitions
+    NS.sluice.notifications.retry.400ms  create  -    6 partitions
+    NS.sluice.webhooks.dlq               create  -    1 partition
+    NS.sluice.webhooks.retry.200ms       create  -    6 partitions
+    NS.sluice.webhooks.retry.400ms       create  -    6 partitions
+    ");
+    insta::assert_snapshot!(first.err, @"topics: 13 changes applied");
     let second = run(&space, &["topics", "apply", "--yes"]);
     assert_eq!((second.exit, second.out.as_str()), (0, ""));
-    insta::assert_snapshot!(second.err, @"topics: up to date (9)");
+    insta::assert_snapshot!(second.err, @"topics: up to date (13)");
     let unasked = run(&space, &["topics", "apply"]);
     assert_eq!(unasked.exit, 0, "nothing to ask about");
 
     let list = run(&space, &["topics", "list", "-o", "json"]);
     let mut rows: serde_json::Value = serde_json::from_str(&list.out).unwrap();
     let rows = rows.as_array_mut().unwrap();
-    assert_eq!(rows.len(), 9);
+    assert_eq!(rows.len(), 13);
     for row in rows.iter_mut() {
         assert_eq!(row["id"].as_str().unwrap().len(), 22);
         row["id"] = "ID".into();
@@ -139,10 +143,10 @@ async fn a_compacted_topic_is_refused() {
     admin.create_topics(&[topic]).await.unwrap();
     let applied = run(&space, &["topics", "apply", "--yes"]);
     assert_eq!(applied.exit, 4, "the other topics were made");
-    insta::assert_snapshot!(applied.err, @r#"
-refused: NS.events.order.v1: the topic is compacted, so that records may be gone already; set cleanup.policy=delete by hand once that is understood
-topics: 8 changes applied
-"#);
+    insta::assert_snapshot!(applied.err, @"
+    refused: NS.events.order.v1: the topic is compacted, so that records may be gone already; set cleanup.policy=delete by hand once that is understood
+    topics: 12 changes applied
+    ");
     assert_eq!(run(&space, &["topics", "apply", "--yes"]).exit, 3);
 }
 

@@ -26,6 +26,8 @@ const SERIALIZER: &str = "3.1.7";
 const PRODUCER_JARS: &str = include_str!("../../pins/java-producer.sha256");
 const NODE: &str = include_str!("../../pins/node/package.json");
 const NODE_LOCK: &str = include_str!("../../pins/node/package-lock.json");
+const GREENMAIL: &str = "2.1.8";
+const GREENMAIL_JARS: &str = include_str!("../../pins/greenmail.sha256");
 const SLF4J: maven::Artifact<'_> = ("org.slf4j", "slf4j-simple", "1.7.36");
 const POSTGRES: &str = "18.1.0";
 const REGISTRY: &str = "3.0.9";
@@ -116,6 +118,17 @@ impl Cache {
             ],
             PRODUCER_JARS,
         )
+    }
+
+    /// GreenMail's jar.
+    pub fn greenmail(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.jars(
+            &format!("greenmail-{GREENMAIL}"),
+            &format!("GreenMail {GREENMAIL} (11 MB)"),
+            &[("com.icegreen", "greenmail-standalone", GREENMAIL)],
+            GREENMAIL_JARS,
+        )?;
+        Ok(folder.join(format!("greenmail-standalone-{GREENMAIL}.jar")))
     }
 
     fn jars(

@@ -1,6 +1,7 @@
 //! One file a subcommand, and what several of them share: the project's root, cargo, the stack that is up.
 
 pub mod demo;
+pub mod mail;
 pub mod prepare;
 pub mod run;
 pub mod stages;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use sluice_dev::{Stack, StackOptions, commands, prerequisites};
+use sluice_dev::{MailServer, Stack, StackOptions, commands, prerequisites};
 
 use super::cargo;
 use super::stages::Stages;
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Builds the tests while the stack starts, then runs them.
 fn tests(args: &Args, stages: &mut Stages) {
     let (stack, built) = thread::scope(|scope| {
-        let starting = scope.spawn(|| timed(|| Stack::start(StackOptions::default())));
+        let starting = scope.spawn(|| timed(servers));
         let built = stages.run("building the tests", || {
             checked(&["test", "--workspace", "--no-run"])
         });
@@ -57,17 +57,26 @@ fn tests(args: &Args, stages: &mut Stages) {
             built,
         )
     });
-    if let (Some(stack), Some(())) = (stack, built) {
-        stages.run("tests", || run_tests(args, &stack));
+    if let (Some((stack, mail)), Some(())) = (stack, built) {
+        stages.run("tests", || run_tests(args, &stack, &mail));
     }
 }
 
-fn run_tests(args: &Args, stack: &Stack) -> anyhow::Result<()> {
+/// The stack with a mail server, which all tests share.
+fn servers() -> anyhow::Result<(Stack, MailServer)> {
+    let stack = Stack::start(StackOptions::default())?;
+    let mail = MailServer::start(stack.dir())?;
+    Ok((stack, mail))
+}
+
+fn run_tests(args: &Args, stack: &Stack, mail: &MailServer) -> anyhow::Result<()> {
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--"])?;
     command.args(&args.filter);
     command.env("SLUICE_TEST_BROKERS", stack.brokers());
     command.env("SLUICE_TEST_REGISTRY_URL", stack.registry_url());
     command.env("SLUICE_TEST_DATABASE_URL", stack.postgres_url("postgres"));
+    command.env("SLUICE_TEST_SMTP_PORT", mail.smtp().to_string());
+    command.env("SLUICE_TEST_IMAP_PORT", mail.imap().to_string());
     command.env("SQLX_OFFLINE", "true");
     if args.soak {
         command.env("SLUICE_TEST_SOAK", "1");

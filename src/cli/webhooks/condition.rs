@@ -49,7 +49,7 @@ fn scalar(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consumers::webhooks::Conditions;
+    use crate::event::Conditions;
 
     #[test]
     fn a_person_writes_what_the_service_reads() {

@@ -17,8 +17,10 @@ use super::queue::{Queue, Sender, queue};
 use super::routes::Routes;
 use super::seat::{Ending, Seat, Seated};
 use crate::consumers::audit::read::Position;
+use crate::consumers::notifications::Notification;
 use crate::event::{Event, TypeFilter};
 use crate::observe::metrics;
+use crate::store::inbox::Owner;
 
 /// Why nobody can be seated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,6 +230,37 @@ impl Hub {
         let companies: Vec<&str> = reach.companies().collect();
         let companies = (!reach.is_everyone()).then_some(companies.as_slice());
         state.send(companies, wants, make);
+    }
+
+    /// The people who are connected.
+    pub fn people(&self) -> Vec<Owner> {
+        let state = self.lock();
+        let seats = state.companies.values().flat_map(HashMap::values);
+        let mut people: Vec<Owner> = seats.filter_map(|seat| seat.listener.person()).collect();
+        people.sort_unstable();
+        people.dedup();
+        people
+    }
+
+    /// Whether a person is connected.
+    pub fn listens(&self, person: &Owner) -> bool {
+        let state = self.lock();
+        let seats = state.companies.get(&person.company_id);
+        let mut seats = seats.into_iter().flat_map(HashMap::values);
+        seats.any(|seat| seat.listener.user.as_ref() == Some(&person.user_id))
+    }
+
+    /// Hands a notification to its person, whatever types they want.
+    pub fn notify(&self, person: &Owner, notification: &Notification) {
+        let wants =
+            |seat: &Seated, _: &Sender| seat.listener.user.as_ref() == Some(&person.user_id);
+        let make = |positions: &Positions| {
+            Message::notification(notification, positions)
+                .inspect_err(|error| tracing::error!(%error, "a notification is not JSON"))
+                .ok()
+        };
+        let company = [person.company_id.as_str()];
+        self.lock().send(Some(&company), wants, make);
     }
 
     /// Tells those for whom nothing waits how far they are, so that a cursor does not grow old

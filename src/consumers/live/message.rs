@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::cursor::{Positions, Sealed, Signer};
 use crate::consumers::audit::read::{Position, positioned};
+use crate::consumers::notifications::Notification;
 use crate::event::Event;
 
 /// What a message says.
@@ -12,6 +13,8 @@ use crate::event::Event;
 pub enum Kind {
     /// Something happened.
     Event,
+    /// The person was told something.
+    Notification,
     /// The connection stands.
     Ready,
     /// Something was left out, or will be.
@@ -25,6 +28,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Event => "event",
+            Self::Notification => "notification",
             Self::Ready => "ready",
             Self::Lagged => "lagged",
             Self::Cursor => "cursor",
@@ -103,6 +107,19 @@ impl Message {
             place: Some((position.topic_id, position.partition, position.offset)),
             appended_millis,
         })
+    }
+
+    /// What a person was told.
+    ///
+    /// # Errors
+    /// Where it cannot be written as JSON.
+    pub fn notification(
+        notification: &Notification,
+        positions: &Positions,
+    ) -> serde_json::Result<Self> {
+        let said = serde_json::to_string(notification)?;
+        let said = format!(r#""notification":{said},"#);
+        Ok(Self::about(Kind::Notification, &said, positions.sealed()))
     }
 
     /// The connection stands here.

@@ -14,6 +14,7 @@ mod feed;
 mod hub;
 mod message;
 mod missed;
+mod notified;
 mod queue;
 mod read;
 mod routes;
@@ -41,6 +42,7 @@ use crate::config::Config;
 use crate::event::TypeFilter;
 use crate::schema::SchemaCache;
 use crate::store::Pool;
+use crate::store::inbox::Owner;
 use crate::stream::{Board, Follow, follow};
 
 /// What it is called where groups are, without its namespace.
@@ -61,6 +63,17 @@ pub struct Listener {
     pub key: Option<String>,
     /// When its key or token expires, in microseconds since the Unix epoch.
     pub expires_micros: Option<i64>,
+}
+
+impl Listener {
+    /// Who it is, where it is a person.
+    fn person(&self) -> Option<Owner> {
+        let user = self.user.as_ref()?;
+        Some(Owner {
+            company_id: self.company.clone(),
+            user_id: user.clone(),
+        })
+    }
 }
 
 /// Why a client is not connected.
@@ -123,6 +136,7 @@ impl Live {
         tasks.spawn(upkeep::share_secret(live.0.clone(), stop.clone()));
         tasks.spawn(upkeep::tell_positions(live.0.clone(), stop.clone()));
         tasks.spawn(upkeep::look_after(live.0.clone(), stop.clone()));
+        tasks.spawn(notified::push_notifications(live.0.clone(), stop.clone()));
         (live, board)
     }
 

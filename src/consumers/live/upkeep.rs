@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::Shared;
 use crate::store::{StoreError, api_keys, live};
@@ -43,16 +41,7 @@ pub(super) async fn share_secret(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 async fn secret(shared: &Shared) -> Result<(), StoreError> {
-    // 122 random bits each, from the system's generator.
-    let mut fresh = Sha256::new();
-    for _ in 0..3 {
-        fresh.update(Uuid::new_v4().as_bytes());
-    }
-    let kept = live::secret(&shared.missed.pool, &fresh.finalize().into()).await?;
-    let kept: [u8; 32] = kept
-        .try_into()
-        .map_err(|_| StoreError::Corrupt("live_secret does not hold 32 bytes".to_owned()))?;
-    let _ = shared.secret.set(kept);
+    let _ = shared.secret.set(live::secret(&shared.missed.pool).await?);
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Projections: what the events say is so now, as tables that other groups read.
 //!
-//! In: the events of users. Out: `users`, one row a person of a company, within the transaction
-//! that moves the group on. A record that cannot be read says nothing; audit quarantines it.
+//! In: the events of users, orders and the marketplace. Out: `users`, `orders` and
+//! `connection_requests`, within the transaction that moves the group on. A record that cannot be read says nothing; audit quarantines it.
 
 mod person;
+mod said;
 mod sink;
 
 pub use person::{LongText, Person};
@@ -13,4 +14,4 @@ pub use sink::ProjectionsSink;
 pub const GROUP: &str = "sluice.projections";
 
 /// The topics that it reads, without the namespace.
-pub const TOPICS: [&str; 1] = ["events.user.v1"];
+pub const TOPICS: [&str; 3] = ["events.user.v1", "events.order.v1", "events.marketplace.v1"];

@@ -38,7 +38,8 @@ pub struct Person {
 #[error("{0}: 1 to 512 bytes without control characters are expected")]
 pub struct LongText(&'static str);
 
-fn fits(text: &str) -> bool {
+/// Whether an indexed column takes a text, and a header.
+pub(super) fn fits(text: &str) -> bool {
     (1..=MAX_INDEXED_TEXT).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 

@@ -1,16 +1,13 @@
-//! The sink: decode the events of users, and write what they say.
+//! The sink: decode the events that say what is so, and write it.
 
 use std::sync::Arc;
 
-use super::person::Person;
+use super::said::{Said, TYPES};
 use crate::observe::metrics::projection_skipped;
 use crate::schema::{SchemaCache, derive};
-use crate::store::users::{self, Position, UserChange};
-use crate::store::{Connection, StoreError};
+use crate::store::users::{self, Position};
+use crate::store::{Connection, StoreError, connection_requests, orders};
 use crate::stream::{Received, Sink, Unavailable};
-
-/// Types that say who somebody is.
-const TYPES: [&str; 2] = ["user.created", "user.updated"];
 
 /// Writes projections.
 #[derive(Debug)]
@@ -22,7 +19,7 @@ pub struct ProjectionsSink {
 #[derive(Debug)]
 pub struct Row {
     received: Received,
-    change: Option<UserChange>,
+    said: Option<Said>,
 }
 
 impl AsRef<Received> for Row {
@@ -37,7 +34,7 @@ impl ProjectionsSink {
         Self { schemas }
     }
 
-    async fn read(&self, received: &Received) -> Result<Option<UserChange>, Unavailable> {
+    async fn read(&self, received: &Received) -> Result<Option<Said>, Unavailable> {
         let record = &received.record;
         let value = record.value.as_deref();
         let known = derive::writer(&self.schemas, &record.topic, value).await;
@@ -57,15 +54,16 @@ impl ProjectionsSink {
                 return Ok(None);
             }
         };
-        let Some(person) = Person::of_event(&event) else {
-            projection_skipped("nobody");
-            return Ok(None);
-        };
-        Ok(Some(person.change_at(Position {
+        let position = Position {
             topic_id: received.assignment.key.topic_id,
             partition: record.partition,
             offset: record.offset,
-        })))
+        };
+        let said = Said::of(&event, position, record.timestamp_millis);
+        if said.is_none() {
+            projection_skipped("nobody");
+        }
+        Ok(said)
     }
 }
 
@@ -78,16 +76,16 @@ impl Sink for ProjectionsSink {
         &self,
         records: Vec<Received>,
     ) -> Result<Vec<Row>, (Vec<Received>, Unavailable)> {
-        let mut changes = Vec::with_capacity(records.len());
+        let mut all = Vec::with_capacity(records.len());
         for received in &records {
             match self.read(received).await {
-                Ok(change) => changes.push(change),
+                Ok(said) => all.push(said),
                 Err(unavailable) => return Err((records, unavailable)),
             }
         }
-        let rows = records.into_iter().zip(changes);
+        let rows = records.into_iter().zip(all);
         Ok(rows
-            .map(|(received, change)| Row { received, change })
+            .map(|(received, said)| Row { received, said })
             .collect())
     }
 
@@ -101,9 +99,22 @@ impl Sink for ProjectionsSink {
         fresh: &[&Row],
         _again: &[&Row],
     ) -> Result<(), StoreError> {
-        let changes: Vec<&UserChange> = fresh.iter().filter_map(|r| r.change.as_ref()).collect();
-        if !changes.is_empty() {
-            users::put(tx, &changes).await?;
+        let (mut people, mut new, mut requests) = (Vec::new(), Vec::new(), Vec::new());
+        for said in fresh.iter().filter_map(|row| row.said.as_ref()) {
+            match said {
+                Said::Person(change) => people.push(change),
+                Said::Order(order) => new.push(order),
+                Said::Request(request) => requests.push(request),
+            }
+        }
+        if !people.is_empty() {
+            users::put(tx, &people).await?;
+        }
+        if !new.is_empty() {
+            orders::put(tx, &new).await?;
+        }
+        if !requests.is_empty() {
+            connection_requests::put(tx, &requests).await?;
         }
         Ok(())
     }
@@ -117,7 +128,7 @@ impl Sink for ProjectionsSink {
         let record = &row.received.record;
         tracing::error!(
             topic = %record.topic, partition = record.partition, offset = record.offset, %why,
-            "Postgres refuses what an event says of a person; it is left out"
+            "Postgres refuses what an event says; it is left out"
         );
         projection_skipped("rejected_by_database");
         Ok(())

@@ -7,10 +7,8 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::breaker::{Admission, Breaker};
-use super::condition::Conditions;
-use super::rate::Rate;
-use crate::deliver::{HeaderMap, Refusal, SealError, Secret, Target};
-use crate::event::TypeFilter;
+use crate::deliver::{HeaderMap, Rate, Refusal, SealError, Secret, Target};
+use crate::event::{Conditions, TypeFilter};
 
 /// A subscription, ready.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::ConditionError;
 use super::error::SubscriptionError;
 use super::settings::MOST_RATE;
 use crate::deliver::SendError;
+use crate::event::ConditionError;
 use crate::schema::FieldFault;
 
 /// Faults that are listed, at most.

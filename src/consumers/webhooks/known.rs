@@ -12,11 +12,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::breaker::{Breaker, Limits, Shown};
-use super::condition::Conditions;
 use super::endpoint::Endpoint;
-use super::rate::Rate;
-use crate::deliver::{Client, HeaderMap, Keyring, SealError, Sealed, Secret, extra_headers};
-use crate::event::TypeFilter;
+use crate::deliver::{Client, HeaderMap, Keyring, Rate, SealError, Sealed, Secret, extra_headers};
+use crate::event::{Conditions, TypeFilter};
 use crate::observe::metrics::WebhookGauges;
 use crate::store::webhook_changes::{self, StoredSecret, StoredSubscription};
 use crate::store::{Pool, StoreError};

@@ -90,9 +90,9 @@ mod tests {
     use serde_json::json;
     use uuid::Uuid;
 
-    use super::super::condition::Conditions;
     use super::super::known::Entry;
     use super::*;
+    use crate::event::Conditions;
 
     fn event(event_type: &str, company: Option<&str>, data: &Value) -> Event {
         Event {

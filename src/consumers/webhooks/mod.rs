@@ -14,7 +14,6 @@
 
 mod answer;
 mod breaker;
-mod condition;
 mod deliveries;
 mod endpoint;
 mod error;
@@ -23,7 +22,6 @@ mod faults;
 mod handler;
 mod known;
 mod matching;
-mod rate;
 mod request;
 mod resend;
 mod secrets;
@@ -33,7 +31,6 @@ mod states;
 mod subscriptions;
 mod upkeep;
 
-pub use condition::{ConditionError, Conditions};
 pub use error::SubscriptionError;
 pub use exchange::Exchange;
 pub use resend::{MOST_RECOVERED, Only, Recover, Recovered};

@@ -7,12 +7,11 @@ use std::str::FromStr;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Conditions;
 use super::error::SubscriptionError;
 use super::faults::Faults;
 use super::matching::BETWEEN_COMPANIES;
 use super::subscriptions::Subscriptions;
-use crate::event::{TypeFilter, timestamp_text};
+use crate::event::{Conditions, TypeFilter, timestamp_text};
 use crate::store::deliveries::listed;
 use crate::store::deliveries::resend::{self, AgainRow, Missed, NewRun};
 use crate::store::events::LoggedRecord;

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::Conditions;
 use super::error::SubscriptionError;
 use super::faults::Faults;
 use crate::deliver::{Client, HeaderError, extra_headers};
-use crate::event::TypeFilter;
+use crate::event::{Conditions, TypeFilter};
 use crate::schema::FieldFault;
 use crate::store::webhook_subscriptions::StoredSettings;
 

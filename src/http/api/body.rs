@@ -145,9 +145,38 @@ impl Members {
         self.take(name, expected, |value| parse(value.as_str()?))
     }
 
+    /// The same, which must be there.
+    pub(super) fn required<T>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.must_have(name, expected);
+        self.parsed(name, expected, parse)
+    }
+
+    fn must_have(&mut self, name: &'static str, expected: &str) {
+        if !self.members.contains_key(name) {
+            self.fault(&format!("/{name}"), expected, "nothing");
+        }
+    }
+
+    /// Whatever it is.
+    pub(super) fn member(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.members.remove(name)
+    }
+
     /// True or false.
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
         self.take(name, "true or false", Value::as_bool)
+    }
+
+    /// The same, which must be there.
+    pub(super) fn required_boolean(&mut self, name: &'static str) -> Option<bool> {
+        self.must_have(name, "true or false");
+        self.boolean(name)
     }
 
     /// A whole number.
@@ -167,16 +196,8 @@ impl Members {
 
     /// An instant that must be there.
     pub(super) fn required_time(&mut self, name: &'static str) -> Option<Micros> {
-        let is_there = self.members.contains_key(name);
-        let time = self.time(name);
-        if !is_there {
-            self.fault(
-                &format!("/{name}"),
-                "a time as RFC 3339, or a date",
-                "nothing",
-            );
-        }
-        time
+        self.must_have(name, "a time as RFC 3339, or a date");
+        self.time(name)
     }
 
     /// A list, each of whose elements is read.

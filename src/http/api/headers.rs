@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::OfApi;
+use super::notifications::UNSUBSCRIBE;
 
 /// Of what is no page (Content Security Policy Level 3).
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -13,14 +14,18 @@ const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 const SWAGGER_UI: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Of a page for people, whose styles stand in it and which sends its form to where it comes from.
+const PAGE: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
+    base-uri 'none'; frame-ancestors 'none'";
 /// RFC 6797: a browser comes by TLS only, for a year.
 const BY_TLS_ONLY: &str = "max-age=31536000";
 
 /// Adds them to each answer.
 pub(super) async fn guarded(State(api): OfApi, request: Request, next: Next) -> Response {
-    let policy = match request.uri().path().starts_with("/api/docs") {
-        true => SWAGGER_UI,
-        false => NOTHING,
+    let policy = match request.uri().path() {
+        path if path.starts_with("/api/docs") => SWAGGER_UI,
+        UNSUBSCRIBE => PAGE,
+        _ => NOTHING,
     };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -12,7 +12,9 @@ mod headers;
 mod history;
 mod idempotency;
 mod live;
+mod notifications;
 mod openapi;
+mod orders;
 mod parameters;
 mod path;
 mod query;
@@ -32,7 +34,7 @@ use axum::http::{Extensions, HeaderMap, HeaderName, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http::HeaderValue, http::header};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tower_http::cors::CorsLayer;
 
 use super::address;
@@ -42,6 +44,7 @@ use super::rate::Rates;
 use crate::config::{self, Config};
 use crate::consumers::audit::read::{EventReader, ReadError};
 use crate::consumers::live::Live;
+use crate::consumers::notifications::{Rules, RulesError, UnsubscribeKey};
 use crate::consumers::webhooks::{SubscriptionError, Subscriptions};
 use crate::produce::{PublishError, Publisher};
 use crate::schema::{Tree, TreeError};
@@ -74,6 +77,10 @@ struct Shared {
     live: Option<Live>,
     subscriptions: Subscriptions,
     letters: DeadLetters,
+    rules: Rules,
+    sheets: Semaphore,
+    /// Made of the secret in the database when it is first needed.
+    unsubscribe_key: OnceCell<UnsubscribeKey>,
 }
 
 /// Why there is no API.
@@ -89,13 +96,17 @@ pub enum ApiError {
     /// The schemas cannot be read.
     #[error(transparent)]
     Schemas(#[from] TreeError),
+    /// The rules of notifications are wrong.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
 }
 
 impl Api {
     /// By the settings; connects to nothing yet.
     ///
     /// # Errors
-    /// Where the settings of Kafka or the registry are wrong, or the schemas cannot be read.
+    /// Where the settings of Kafka or the registry are wrong, or the schemas or the rules of
+    /// notifications cannot be read.
     pub fn new(config: &Config, pool: Pool, live: Option<Live>) -> Result<Self, ApiError> {
         Ok(Self(Arc::new(Shared {
             authenticator: Authenticator::new(pool.clone(), &config.auth),
@@ -110,6 +121,9 @@ impl Api {
             live,
             subscriptions: Subscriptions::new(config, pool.clone())?,
             letters: DeadLetters::new(config, pool.clone()),
+            rules: Rules::load(config.notifications.rules.as_deref())?,
+            sheets: Semaphore::new(orders::MAX_SHEETS),
+            unsubscribe_key: OnceCell::new(),
             pool,
         })))
     }

@@ -6,7 +6,10 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, catalog, dead_letters, events, history, live, record, security, stats, webhooks};
+use super::{
+    Api, catalog, dead_letters, events, history, live, notifications, orders, record, security,
+    stats, webhooks,
+};
 use crate::http::problem::Problem;
 
 #[derive(OpenApi)]
@@ -27,9 +30,11 @@ use crate::http::problem::Problem;
     tags(
         (name = "events", description = "Publishing and history"),
         (name = "live", description = "What happens, as it happens: `GET /ws` (see above), the same as Server-Sent Events, and tickets"),
+        (name = "orders", description = "Orders as pages"),
         (name = "event types", description = "What can happen"),
         (name = "webhooks", description = "Events to a company's own addresses: who wants which, and what became of them"),
         (name = "dead letters", description = "What was not done, why, and doing it again"),
+        (name = "notifications", description = "What people are told, in the application and by mail, and how they want it"),
         (name = "security audit", description = "Who was let in, and what was administered"),
     )
 )]
@@ -47,8 +52,10 @@ pub(super) fn described() -> (axum::Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(catalog::list))
         .routes(routes!(catalog::show))
         .routes(routes!(security::list))
+        .routes(routes!(orders::sheet))
         .merge(webhooks::routes())
         .merge(dead_letters::routes())
+        .merge(notifications::routes())
         .split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     document

@@ -4,6 +4,7 @@
 use crate::consumers::live::Listener;
 use crate::http::problem::Problem;
 use crate::store::View;
+use crate::store::inbox::Owner;
 
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,6 +254,22 @@ impl Caller {
         }
     }
 
+    /// Whose notifications it reads: its own, where it is a person of a company.
+    ///
+    /// # Errors
+    /// A problem where it is a program, or belongs to no company.
+    pub fn inbox(&self) -> Result<Owner, Problem> {
+        let Identity::Person { user, .. } = &self.identity else {
+            return Err(Problem::forbidden(
+                "notifications are a person's: ask with a token, not with a key",
+            ));
+        };
+        Ok(Owner {
+            company_id: self.own_company()?.to_owned(),
+            user_id: user.clone(),
+        })
+    }
+
     /// Its own company, which is the only one that it may name.
     fn own(&self, named: Option<&str>) -> Result<String, Problem> {
         let own = self.own_company()?;
@@ -379,6 +396,19 @@ mod tests {
         assert!(platform.manages_for(None).is_err(), "nobody is named");
         let reader = Caller::key("p", Some("c".into()), vec![Scope::EventsRead]);
         assert!(reader.manages(None).is_err());
+    }
+
+    #[test]
+    fn a_person_has_notifications_and_a_program_has_none() {
+        let own = Owner {
+            company_id: "c".into(),
+            user_id: "u".into(),
+        };
+        assert_eq!(person(Role::Member).inbox().ok(), Some(own));
+        let operator = Caller::person("u".into(), None, Role::Admin);
+        assert!(operator.inbox().is_err(), "of no company");
+        let key = Caller::key("p", Some("c".into()), Scope::ALL.to_vec());
+        assert!(key.inbox().is_err());
     }
 
     #[test]

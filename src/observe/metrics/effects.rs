@@ -14,6 +14,13 @@ static EFFECT_ATTEMPTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["group", "outcome"],
     )
 });
+static EFFECT_REPEATED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "sluice_effect_attempts_repeated_total",
+        "Attempts made again since nobody knows how the one before ended, such as after a crash: its target may have it twice.",
+        &["group"],
+    )
+});
 static EFFECT_RUNNING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauge(
         "sluice_effect_attempts_in_flight",
@@ -77,6 +84,11 @@ impl EffectMeter {
         let labels = [self.group.as_str(), outcome];
         EFFECT_ATTEMPTS.with_label_values(&labels).inc();
         self.took.observe(took.as_secs_f64());
+    }
+
+    /// An attempt is made again, and the one before may have reached its target.
+    pub fn repeated(&self) {
+        EFFECT_REPEATED.with_label_values(&[&self.group]).inc();
     }
 
     /// A record could not be read.

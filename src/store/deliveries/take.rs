@@ -80,7 +80,7 @@ pub async fn insert(
                first_failed_at, next_attempt_at)
            SELECT $1, b.topic_id, b.partition, b.off, b.target, b.run, b.topic,
                'epoch'::timestamptz + b.appended * interval '1 millisecond',
-               b.event_id, b.type, b.company_id, CASE WHEN b.hop = 0 THEN 'pending' ELSE 'retrying' END,
+               b.event_id, b.type, b.company_id, CASE WHEN b.attempts = 0 AND b.next_attempt IS NULL THEN 'pending' ELSE 'retrying' END,
                b.attempts, b.hop, b.lease_id,
                CASE WHEN b.next_attempt IS NULL THEN clock_timestamp() + $2::bigint * interval '1 millisecond' END,
                b.class, b.failure, 'epoch'::timestamptz + b.first_failed * interval '1 millisecond',
@@ -137,6 +137,8 @@ pub struct Taken {
     pub attempts: i32,
     /// When it failed first.
     pub first_failed_at: Option<Micros>,
+    /// Whether another had taken it, and never said how that ended.
+    pub repeated: bool,
 }
 
 /// Takes rows that are there, open, at the record's hop, and leased by nobody. One that is behind
@@ -162,14 +164,16 @@ pub async fn take(
            FROM unnest($3::uuid[], $4::int[], $5::bigint[], $6::text[], $7::bigint[], $8::int[], $9::uuid[])
                 AS b(topic_id, partition, off, target, run, hop, lease_id)
            CROSS JOIN LATERAL (
-               SELECT k.ctid AS version FROM deliveries k
+               SELECT k.ctid AS version, k.lease_until IS NOT NULL AND k.lease_id <> b.lease_id AS repeated
+               FROM deliveries k
                WHERE k."group" = $1 AND k.topic_id = b.topic_id AND k.partition = b.partition
                  AND k."offset" = b.off AND k.target = b.target AND k.run = b.run
                  AND k.status IN ('pending', 'retrying') AND k.hop <= b.hop
                  AND (k.lease_until IS NULL OR k.lease_until <= clock_timestamp() OR k.lease_id = b.lease_id)
                OFFSET 0) AS k
            WHERE d.ctid = k.version
-           RETURNING b.lease_id AS "lease_id!", d.attempts, d.first_failed_at AS "first_failed_at: Micros""#,
+           RETURNING b.lease_id AS "lease_id!", d.attempts, d.first_failed_at AS "first_failed_at: Micros",
+               k.repeated AS "repeated!""#,
         group,
         millis(lease),
         &keys.topic_ids,

@@ -39,6 +39,8 @@ pub struct Delivery {
     pub origin: Arc<Origin>,
     /// For whom.
     pub target: Arc<str>,
+    /// The company to which the target belongs.
+    pub company_id: Option<Arc<str>>,
     /// 0 live, else the id of the run that sends it again.
     pub run: i64,
     /// The attempt's number in this run, from 1.
@@ -52,12 +54,12 @@ pub(super) struct Job {
     /// The company for which it is.
     pub company_id: Option<Arc<str>>,
     pub origin: Arc<Origin>,
+    /// See [`Handler::counted_as`](super::Handler::counted_as).
+    pub counted_as: Arc<str>,
     /// The event, or why there is none to be had.
     pub event: Result<Arc<Event>, Failure>,
     /// The hop of the record that was read.
     pub hop: i32,
-    /// The tier of the retry topic from which it was read.
-    pub tier: Option<usize>,
     /// Attempts made so far.
     pub attempts: i32,
     pub first_failed_millis: Option<i64>,
@@ -88,6 +90,7 @@ impl Job {
             event: self.event.clone()?,
             origin: self.origin.clone(),
             target: self.key.target.clone(),
+            company_id: self.company_id.clone(),
             run: self.key.run,
             attempt: u32::try_from(self.attempts).unwrap_or(0) + 1,
         })

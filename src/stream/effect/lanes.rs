@@ -12,17 +12,27 @@ pub(super) type Lane = u64;
 const STILL: Duration = Duration::from_millis(100);
 
 /// The waiting jobs of one group in this process.
-#[derive(Debug)]
 pub(super) struct Lanes<J> {
     targets: HashMap<Arc<str>, Target<J>>,
     /// Targets that may have something to start.
     startable: VecDeque<Arc<str>>,
-    running_at_most: usize,
+    /// What a target may take.
+    bounds: Box<dyn Fn(&str) -> Bounds + Send>,
+}
+
+/// What one target may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// How many of its jobs may run.
+    pub at_once: usize,
+    /// How long a job waits for it.
+    pub patience: Duration,
 }
 
 #[derive(Debug)]
 struct Target<J> {
     running: usize,
+    bounds: Bounds,
     waiting: usize,
     /// When an attempt last began or ended.
     moved: Option<Instant>,
@@ -50,13 +60,21 @@ pub(super) struct Started<J> {
 }
 
 impl<J> Lanes<J> {
-    /// None waiting; each target runs this many at most.
-    pub(super) fn new(running_at_most: usize) -> Self {
+    /// None waiting.
+    pub(super) fn new(bounds: impl Fn(&str) -> Bounds + Send + 'static) -> Self {
         Self {
             targets: HashMap::new(),
             startable: VecDeque::new(),
-            running_at_most,
+            bounds: Box::new(bounds),
         }
+    }
+
+    /// The target of this name, beside those that may have something to start.
+    fn target(&mut self, name: &Arc<str>) -> (&mut Target<J>, &mut VecDeque<Arc<str>>) {
+        let bounds = &self.bounds;
+        let new = || Target::new(bounds(name));
+        let found = self.targets.entry(name.clone()).or_insert_with(new);
+        (found, &mut self.startable)
     }
 
     /// Adds a job at the end of its lane. `Err`: its target is slow and has no place free.
@@ -67,11 +85,8 @@ impl<J> Lanes<J> {
         job: J,
         now: Instant,
     ) -> Result<(), J> {
-        let found = self
-            .targets
-            .entry(target.clone())
-            .or_insert_with(Target::new);
-        if found.slow && found.running >= self.running_at_most {
+        let (found, startable) = self.target(target);
+        if found.slow && !found.has_place() {
             return Err(job);
         }
         found.waiting += 1;
@@ -79,24 +94,21 @@ impl<J> Lanes<J> {
         waiting.jobs.push_back((now, job));
         if waiting.jobs.len() == 1 && waiting.may_start() {
             found.ready.push_back(lane);
-            self.startable.push_back(target.clone());
+            startable.push_back(target.clone());
         }
         Ok(())
     }
 
     /// Targets that are slow and have no place free.
     pub(super) fn full(&self) -> HashSet<Arc<str>> {
-        let is_full = |found: &Target<J>| found.slow && found.running >= self.running_at_most;
+        let is_full = |found: &Target<J>| found.slow && !found.has_place();
         let full = self.targets.iter().filter(|(_, found)| is_full(found));
         full.map(|(target, _)| target.clone()).collect()
     }
 
     /// Nothing of the lane starts until a job before it is released.
     pub(super) fn hold(&mut self, target: &Arc<str>, lane: Lane) {
-        let found = self
-            .targets
-            .entry(target.clone())
-            .or_insert_with(Target::new);
+        let (found, _) = self.target(target);
         let waiting = found.lanes.entry(lane).or_insert_with(Waiting::new);
         waiting.held += 1;
         found.ready.retain(|ready| *ready != lane);
@@ -112,10 +124,7 @@ impl<J> Lanes<J> {
         order: impl Fn(&J) -> i64,
         now: Instant,
     ) {
-        let found = self
-            .targets
-            .entry(target.clone())
-            .or_insert_with(Target::new);
+        let (found, startable) = self.target(target);
         let waiting = found.lanes.entry(lane).or_insert_with(Waiting::new);
         waiting.held = waiting.held.saturating_sub(1);
         if let Some(job) = job {
@@ -131,7 +140,7 @@ impl<J> Lanes<J> {
         }
         if waiting.may_start() && !waiting.jobs.is_empty() && !found.ready.contains(&lane) {
             found.ready.push_back(lane);
-            self.startable.push_back(target.clone());
+            startable.push_back(target.clone());
         }
         found.tidy();
         if found.is_idle() {
@@ -145,7 +154,7 @@ impl<J> Lanes<J> {
             let Some(found) = self.targets.get_mut(&target) else {
                 continue;
             };
-            if found.running >= self.running_at_most {
+            if !found.has_place() {
                 continue;
             }
             let Some((lane, job)) = found.start(now) else {
@@ -176,12 +185,23 @@ impl<J> Lanes<J> {
         }
     }
 
-    /// Takes out what has waited longer than `patience`, and all that waits for a target that has
-    /// more than `share` of it and ends nothing; they are slow until they have a place free.
-    pub(super) fn overdue(&mut self, now: Instant, patience: Duration, share: usize) -> Vec<J> {
+    /// Takes out what has waited longer than its target's patience; all that waits for a target that
+    /// has more than `share` of it and ends nothing; and the newest of the target for which most
+    /// waits, `missing` of them, where that is more than `share`. They are slow until they have a
+    /// place free.
+    pub(super) fn overdue(&mut self, now: Instant, share: usize, missing: usize) -> Vec<J> {
+        let most = self.targets.values().map(|found| found.waiting).max();
+        let most = most.filter(|most| *most > share && missing > 0);
         let takes = |found: &Target<J>| {
             let has_too_much = found.waiting > share && found.stands_still(now);
-            move |since, _: &J| has_too_much || now.saturating_duration_since(since) > patience
+            let has_most = Some(found.waiting) == most;
+            let newest = has_most.then(|| found.since_of_newest(missing)).flatten();
+            let patience = found.bounds.patience;
+            move |since, _: &J| {
+                has_too_much
+                    || newest.is_some_and(|newest| since >= newest)
+                    || now.saturating_duration_since(since) > patience
+            }
         };
         self.take(takes, true)
     }
@@ -235,9 +255,10 @@ impl<J> Lanes<J> {
 }
 
 impl<J> Target<J> {
-    fn new() -> Self {
+    fn new(bounds: Bounds) -> Self {
         Self {
             running: 0,
+            bounds,
             waiting: 0,
             moved: None,
             slow: false,
@@ -262,9 +283,23 @@ impl<J> Target<J> {
         None
     }
 
+    fn has_place(&self) -> bool {
+        self.running < self.bounds.at_once
+    }
+
     fn stands_still(&self, now: Instant) -> bool {
         let still = |moved| now.saturating_duration_since(moved) > STILL;
         self.moved.is_some_and(still)
+    }
+
+    /// Since when the oldest of the newest so many waits.
+    fn since_of_newest(&self, count: usize) -> Option<Instant> {
+        let lanes = self.lanes.values().filter(|waiting| waiting.held == 0);
+        let mut since: Vec<Instant> = lanes
+            .flat_map(|waiting| waiting.jobs.iter().map(|(since, _)| *since))
+            .collect();
+        since.sort_unstable_by(|one, other| other.cmp(one));
+        since.get(count.min(since.len()).checked_sub(1)?).copied()
     }
 
     fn is_idle(&self) -> bool {
@@ -311,13 +346,20 @@ impl<J> Waiting<J> {
 mod tests {
     use super::*;
 
+    /// So many at once, who wait for a quarter of a second or for as long.
+    fn lanes<J>(at_once: usize, patience: Duration) -> Lanes<J> {
+        Lanes::new(move |_| Bounds { at_once, patience })
+    }
+
+    const SHORT: Duration = Duration::from_millis(250);
+
     fn started(lanes: &mut Lanes<u32>) -> Vec<u32> {
         std::iter::from_fn(|| lanes.next(Instant::now()).map(|started| started.job)).collect()
     }
 
     #[test]
     fn a_lane_is_in_order_and_lanes_are_beside_each_other() {
-        let (mut lanes, now, target) = (Lanes::new(2), Instant::now(), Arc::from("t"));
+        let (mut lanes, now, target) = (lanes(2, SHORT), Instant::now(), Arc::from("t"));
         for (lane, job) in [(1, 10), (1, 11), (2, 20), (3, 30)] {
             lanes.push(&target, lane, job, now).unwrap();
         }
@@ -333,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_slow_target_takes_nothing_from_the_others() {
-        let (mut lanes, begun) = (Lanes::new(1), Instant::now());
+        let (mut lanes, begun) = (lanes(1, SHORT), Instant::now());
         let [slow, good]: [Arc<str>; 2] = ["slow".into(), "good".into()];
         for job in 0..3 {
             lanes.push(&slow, job.into(), job, begun).unwrap();
@@ -341,7 +383,7 @@ mod tests {
         assert_eq!(started(&mut lanes), [0]);
         let later = begun + Duration::from_secs(1);
         lanes.push(&good, 7, 70, later).unwrap();
-        let mut overdue = lanes.overdue(later, Duration::from_millis(250), 9);
+        let mut overdue = lanes.overdue(later, 9, 0);
         overdue.sort_unstable();
         assert_eq!(overdue, [1, 2]);
         assert_eq!(lanes.push(&slow, 3, 3, later), Err(3), "it has no place");
@@ -355,17 +397,17 @@ mod tests {
 
     #[test]
     fn so_much_waits_for_a_target_that_ends_nothing() {
-        let (mut lanes, begun, target) = (Lanes::new(1), Instant::now(), Arc::from("t"));
         let patience = Duration::from_secs(1);
+        let (mut lanes, begun, target) = (lanes(1, patience), Instant::now(), Arc::from("t"));
         for job in 0..3 {
             lanes.push(&target, job, job, begun).unwrap();
         }
         assert_eq!(lanes.next(begun).map(|started| started.job), Some(0));
         let later = begun + 2 * STILL;
-        assert!(lanes.overdue(later, patience, 2).is_empty(), "its share");
+        assert!(lanes.overdue(later, 2, 0).is_empty(), "its share");
         lanes.push(&target, 3, 3, later).unwrap();
-        assert!(lanes.overdue(begun + STILL, patience, 2).is_empty());
-        let mut overdue = lanes.overdue(later, patience, 2);
+        assert!(lanes.overdue(begun + STILL, 2, 0).is_empty());
+        let mut overdue = lanes.overdue(later, 2, 0);
         overdue.sort_unstable();
         assert_eq!(overdue, [1, 2, 3]);
         assert_eq!(lanes.push(&target, 4, 4, later), Err(4));
@@ -374,15 +416,30 @@ mod tests {
             lanes.push(&target, job, job, later).unwrap();
         }
         assert_eq!(lanes.next(later).map(|started| started.job), Some(5));
-        assert!(
-            lanes.overdue(later + STILL, patience, 2).is_empty(),
-            "it ends"
-        );
+        assert!(lanes.overdue(later + STILL, 2, 0).is_empty(), "it ends");
+    }
+
+    #[test]
+    fn who_has_most_of_the_places_leaves_the_newest() {
+        let begun = Instant::now();
+        let (mut lanes, many, few) = (lanes(1, SHORT), Arc::from("many"), Arc::from("few"));
+        for job in 0..6 {
+            let since = begun + Duration::from_millis(job);
+            lanes.push(&many, job, job, since).unwrap();
+        }
+        lanes.push(&few, 9, 90, begun).unwrap();
+        assert_eq!(lanes.next(begun).map(|started| started.job), Some(0));
+        let soon = begun + Duration::from_millis(10);
+        assert!(lanes.overdue(soon, 2, 0).is_empty(), "nothing is missing");
+        assert!(lanes.overdue(soon, 5, 2).is_empty(), "its share");
+        let mut newest = lanes.overdue(soon, 2, 2);
+        newest.sort_unstable();
+        assert_eq!(newest, [4, 5]);
     }
 
     #[test]
     fn a_lane_waits_for_what_is_held_before_it() {
-        let (mut lanes, now, target) = (Lanes::new(2), Instant::now(), Arc::from("t"));
+        let (mut lanes, now, target) = (lanes(2, SHORT), Instant::now(), Arc::from("t"));
         let order = |job: &u32| i64::from(*job);
         lanes.hold(&target, 1);
         lanes.hold(&target, 1);
@@ -391,7 +448,7 @@ mod tests {
         }
         assert_eq!(started(&mut lanes), [20]);
         let later = now + Duration::from_secs(9);
-        assert!(lanes.overdue(later, Duration::ZERO, 0).is_empty());
+        assert!(lanes.overdue(later, 0, 0).is_empty());
         lanes.release(&target, 1, Some(11), order, later);
         assert!(started(&mut lanes).is_empty(), "one more is held");
         lanes.release(&target, 1, Some(10), order, later);
@@ -409,7 +466,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_out_leaves_nothing_behind() {
-        let (mut lanes, now, target) = (Lanes::new(1), Instant::now(), Arc::from("t"));
+        let (mut lanes, now, target) = (lanes(1, SHORT), Instant::now(), Arc::from("t"));
         for job in 0..4 {
             lanes.push(&target, u64::from(job % 2), job, now).unwrap();
         }

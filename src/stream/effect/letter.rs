@@ -21,7 +21,8 @@ pub(super) struct Letter {
     pub attempts: i32,
     pub hop: i32,
     pub not_before_millis: i64,
-    pub first_failed_millis: i64,
+    /// None where nothing failed yet.
+    pub first_failed_millis: Option<i64>,
     pub class: String,
     pub failure: String,
 }
@@ -37,7 +38,7 @@ impl Letter {
             attempts,
             hop,
             not_before_millis: failed.not_before_millis,
-            first_failed_millis: failed.first_failed_millis,
+            first_failed_millis: Some(failed.first_failed_millis),
             class: failed.class,
             failure: failed.failure,
         }
@@ -47,6 +48,8 @@ impl Letter {
         let time = |millis: i64| timestamp_text(millis.saturating_mul(1_000));
         let company = self.company_id.as_ref();
         let company = company.map(|company| ("sluice-company", company.to_string()));
+        let failed = self.first_failed_millis.map(time);
+        let failed = failed.map(|first| ("sluice-first-failed-at", first));
         let always = [
             ("sluice-origin-topic", self.topic.to_string()),
             ("sluice-origin-topic-id", self.key.topic_id.to_string()),
@@ -58,11 +61,10 @@ impl Letter {
             ("sluice-hop", self.hop.to_string()),
             ("sluice-run", self.key.run.to_string()),
             ("sluice-not-before", time(self.not_before_millis)),
-            ("sluice-first-failed-at", time(self.first_failed_millis)),
             ("sluice-failure-class", self.class.clone()),
             ("sluice-failure", self.failure.clone()),
         ];
-        let all = always.into_iter().chain(company);
+        let all = always.into_iter().chain(failed).chain(company);
         all.map(|(name, value)| (name, value.into_bytes()))
             .collect()
     }
@@ -94,7 +96,7 @@ impl Letter {
             attempts: parsed(text, "sluice-attempt")?,
             hop: parsed(text, "sluice-hop")?,
             not_before_millis: time("sluice-not-before")?,
-            first_failed_millis: time("sluice-first-failed-at")?,
+            first_failed_millis: time("sluice-first-failed-at").ok(),
             class: optional("sluice-failure-class"),
             failure: optional("sluice-failure"),
         })
@@ -158,7 +160,7 @@ mod tests {
             attempts: 2,
             hop: 3,
             not_before_millis: 1_700_000_030_123,
-            first_failed_millis: 1_700_000_000_200,
+            first_failed_millis: Some(1_700_000_000_200),
             class: "answer_500".to_owned(),
             failure: "Größe".to_owned(),
         }
@@ -179,6 +181,7 @@ mod tests {
         assert_eq!(Letter::parse(&headers(&letter(), "")), Ok(letter()));
         let nobodys = Letter {
             company_id: None,
+            first_failed_millis: None,
             ..letter()
         };
         assert_eq!(Letter::parse(&headers(&nobodys, "")), Ok(nobodys));

@@ -24,6 +24,7 @@ mod origin;
 mod outcome;
 mod plan;
 mod post;
+mod queue;
 mod record;
 mod repost;
 mod run;
@@ -35,6 +36,7 @@ mod work;
 
 pub use job::{Delivery, Origin};
 pub use outcome::{Failure, Outcome};
+pub use queue::{Queue, Queued};
 pub use run::{EffectGroup, run_effect};
 pub use target::Target;
 
@@ -71,6 +73,31 @@ pub trait Handler: Send + Sync + 'static {
     /// letter names them.
     fn targets_are_subscriptions(&self) -> bool {
         false
+    }
+
+    /// Whether it has a topic of its own between two steps ([`Queue`]), `<group id>.queue`.
+    fn has_queue(&self) -> bool {
+        false
+    }
+
+    /// Under which name attempts to a target are counted, and bounded by
+    /// `effects.in_flight_per_target`; by default its own.
+    fn counted_as<'a>(&self, target: &'a str) -> &'a str {
+        target
+    }
+
+    /// How many attempts that are counted under this name may be made at the same time, where that
+    /// is not `effects.in_flight_per_target`.
+    fn at_once(&self, counted_as: &str) -> Option<usize> {
+        let _ = counted_as;
+        None
+    }
+
+    /// How long a delivery waits in the process for attempts that are counted under this name, where
+    /// that is not `effects.patience_millis`: longer where its own retry topics would help nobody.
+    fn patience(&self, counted_as: &str) -> Option<Duration> {
+        let _ = counted_as;
+        None
     }
 
     /// Brings what it knows of its targets up to date; called before records are planned, so that

@@ -89,6 +89,11 @@ impl Outcome {
         self
     }
 
+    /// As it is counted: done, retry, dead, divert or unavailable.
+    pub fn name(&self) -> &'static str {
+        self.verdict.name()
+    }
+
     /// What is kept with the attempt for those who look at it, such as the status and the answer.
     pub fn detail(mut self, detail: serde_json::Value) -> Self {
         self.detail = Some(detail);

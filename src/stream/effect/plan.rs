@@ -131,10 +131,9 @@ async fn plan<H: Handler>(
         if part.assignment().is_closing() {
             return None;
         }
-        let tier = work.core.tier_of(&received.record.topic);
-        let planned = match tier {
-            None => plan_fresh(work, part, &mut received).await,
-            Some(tier) => plan_again(work, part, &mut received, tier).await,
+        let planned = match work.core.has_letters(&received.record.topic) {
+            false => plan_fresh(work, part, &mut received).await,
+            true => plan_again(work, part, &mut received).await,
         };
         let board = &work.core.member.board;
         match planned {
@@ -192,6 +191,7 @@ async fn plan_fresh<H: Handler>(
     };
     let (event, origin) = (Arc::new(event), Arc::new(origin));
     let job = |target: Target| Job {
+        counted_as: work.counted_as(&target.name),
         key: DeliveryKey {
             topic_id: origin.topic_id,
             partition: origin.partition,
@@ -206,7 +206,6 @@ async fn plan_fresh<H: Handler>(
         origin: origin.clone(),
         event: Ok(event.clone()),
         hop: 0,
-        tier: None,
         attempts: 0,
         first_failed_millis: None,
         lease_id: Uuid::new_v4(),
@@ -254,12 +253,11 @@ async fn targets<H: Handler>(
     Ok(targets)
 }
 
-/// A record of a retry topic: the one job that its headers name.
+/// A record of a retry topic or of the queue: the one job that its headers name.
 async fn plan_again<H: Handler>(
     work: &Work<H>,
     part: &Part,
     received: &mut Received,
-    tier: usize,
 ) -> Result<Vec<Job>, Unavailable> {
     let record = &mut received.record;
     let letter = match Letter::parse(&record.headers) {
@@ -297,12 +295,12 @@ async fn plan_again<H: Handler>(
         company_id: letter
             .company_id
             .or_else(|| known.and_then(|event| company_of(event))),
+        counted_as: work.counted_as(&letter.key.target),
         origin: Arc::new(origin),
         event,
         hop: letter.hop,
-        tier: Some(tier),
         attempts: letter.attempts,
-        first_failed_millis: Some(letter.first_failed_millis),
+        first_failed_millis: letter.first_failed_millis,
         lease_id: Uuid::new_v4(),
         leased_at: Instant::now(),
         holds_lane: false,

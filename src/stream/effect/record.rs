@@ -118,7 +118,8 @@ fn judge(core: &Core, finished: &Finished, now: i64) -> (Judged, bool) {
                 let reason = format!("put off for too long, at last: {}", failure.reason);
                 return (Judged::Dead(Failure::new("expired", reason)), false);
             }
-            let tier = core.schedule.divert(job.tier);
+            let waited = u64::try_from(now - first).unwrap_or_default();
+            let tier = core.schedule.divert(Duration::from_millis(waited));
             (Judged::Again(tier, failure.clone()), false)
         }
         // Taken again before it comes here.

@@ -111,7 +111,7 @@ impl Reposter {
             attempts: due.attempts,
             hop: due.hop,
             not_before_millis: now.saturating_add(millis(self.delay)),
-            first_failed_millis: due.first_failed_millis.unwrap_or(now),
+            first_failed_millis: Some(due.first_failed_millis.unwrap_or(now)),
             class: due.class.clone().unwrap_or_default(),
             failure: due.failure.clone().unwrap_or_default(),
         };

@@ -17,7 +17,7 @@ use super::record::record_loop;
 use super::repost::Reposter;
 use super::system_error::complain_loop;
 use super::work::{Core, Work, look_after_lanes};
-use crate::broker::{BrokerError, retry_topics};
+use crate::broker::{BrokerError, queue, retry_topics};
 use crate::config;
 use crate::produce::Publisher;
 use crate::schema::SchemaCache;
@@ -96,6 +96,7 @@ fn membership<H: Handler>(group: &EffectGroup, handler: &H) -> Membership {
     let kafka = group.kafka.clone();
     let name = kafka.name(handler.group());
     let retries = retry_topics(&name, &group.effects);
+    let between = handler.has_queue().then(|| queue(&name).into());
     let domain = handler
         .topics()
         .into_iter()
@@ -107,7 +108,7 @@ fn membership<H: Handler>(group: &EffectGroup, handler: &H) -> Membership {
         .collect();
     Membership {
         group: name,
-        topics: domain.chain(retries).collect(),
+        topics: domain.chain(between).chain(retries).collect(),
         kafka,
         policy: Policy {
             commits: Commits::Lead,

@@ -26,10 +26,12 @@ impl Schedule {
         Some(next.max(self.at_least(after.unwrap_or_default())))
     }
 
-    /// The tier of a delivery that is put off without an attempt, one further than the one from
-    /// which it came.
-    pub(super) fn divert(&self, from: Option<usize>) -> usize {
-        from.map_or(0, |tier| (tier + 1).min(self.0.len() - 1))
+    /// The tier of a delivery that is put off without an attempt: it waits half as long again as it
+    /// has `waited`, at most, and the first tier at least. So what waits for a target that comes
+    /// back is not left for much longer, and what waits long is not looked at too often.
+    pub(super) fn divert(&self, waited: Duration) -> usize {
+        let fits = |delay: &&Duration| **delay <= waited / 2;
+        self.0.iter().take_while(fits).count().saturating_sub(1)
     }
 
     /// The first tier that is not shorter than `wait`, or the last one.
@@ -75,15 +77,22 @@ mod tests {
             prop_assert!(longer >= Some(tier), "a longer wait is no shorter");
         }
 
-        /// What is put off again and again goes one tier further each time, and stays at the last.
+        /// What is put off again and again waits half as long again at most, never less than
+        /// before, and reaches the last tier after not too many rounds.
         #[test]
-        fn a_diverted_delivery_goes_further_each_time(schedule in schedules()) {
-            let last = schedule.tiers().len() - 1;
-            let mut tier = None;
-            for round in 0..12 {
-                let next = schedule.divert(tier);
-                prop_assert_eq!(next, round.min(last));
-                tier = Some(next);
+        fn a_diverted_delivery_waits_as_long_as_it_has(schedule in schedules()) {
+            let tiers = schedule.tiers();
+            let last = tiers.len() - 1;
+            let (mut waited, mut before, mut rounds) = (Duration::ZERO, 0, 0);
+            while before < last {
+                let tier = schedule.divert(waited);
+                prop_assert!(tier == 0 || tiers[tier] <= waited / 2);
+                prop_assert!(tier == last || tiers[tier + 1] > waited / 2);
+                prop_assert!(tier >= before);
+                before = tier;
+                waited += tiers[tier];
+                rounds += 1;
+                prop_assert!(waited <= tiers[last] * 4, "{rounds} rounds");
             }
         }
     }

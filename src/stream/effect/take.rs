@@ -77,7 +77,7 @@ pub(super) async fn take_up<H: Handler>(work: &Arc<Work<H>>, mut jobs: Vec<Job>)
                     hop: job.hop + 1,
                     attempts: job.attempts,
                     failed,
-                    tier: Some(work.core.schedule.divert(None)),
+                    tier: Some(work.core.schedule.divert(Duration::ZERO)),
                     job,
                 };
                 let _ = work.letters.send(posted);
@@ -239,7 +239,7 @@ async fn make(
         at_millis: failed.first_failed_millis,
         next_attempt_millis: failed.not_before_millis,
     };
-    let is_put_off = |job: &Job| job.hop == 0 && full.contains(&job.key.target);
+    let is_put_off = |job: &Job| job.hop == 0 && full.contains(&job.counted_as);
     let row = |&i: &usize| new_delivery(&jobs[i], is_put_off(&jobs[i]).then_some(later));
     let rows: Vec<NewDelivery<'_>> = which.iter().map(row).collect();
     let made = deliveries::insert(tx, &core.member.group, &rows, core.lease).await?;
@@ -262,7 +262,7 @@ async fn make(
 /// How what is new for a full target is put off: to the first tier.
 fn overflow(core: &Core) -> Failed {
     let now = jiff::Timestamp::now().as_millisecond();
-    let delay = core.schedule.tiers()[core.schedule.divert(None)];
+    let delay = core.schedule.tiers()[core.schedule.divert(Duration::ZERO)];
     Failed {
         class: OVERFLOW.0.to_owned(),
         failure: OVERFLOW.1.to_owned(),
@@ -307,6 +307,9 @@ async fn look_up(
     for i in ours {
         let of_job = |t: &&deliveries::Taken| t.lease_id == jobs[i].lease_id;
         if let Some(found) = taken.iter().find(of_job) {
+            if found.repeated {
+                core.meter.repeated();
+            }
             let meaning = Meaning::Taken {
                 attempts: found.attempts,
                 first_failed_millis: found.first_failed_at.map(|at| at.0.div_euclid(1_000)),

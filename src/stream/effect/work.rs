@@ -10,12 +10,12 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::again::Later;
 use super::job::Job;
-use super::lanes::Lanes;
+use super::lanes::{Bounds, Lanes};
 use super::letter::Failed;
 use super::outcome::Outcome;
 use super::schedule::Schedule;
 use super::{EffectGroup, Handler, attempt};
-use crate::broker::{Producer, dead_letters, retry_topics};
+use crate::broker::{Producer, dead_letters, queue, retry_topics};
 use crate::config;
 use crate::observe::metrics::EffectMeter;
 use crate::produce::Publisher;
@@ -50,6 +50,8 @@ pub(super) struct Core {
     /// The group's retry topics, one a tier, and its dead letters.
     pub retry_topics: Vec<Arc<str>>,
     pub dead_letters: String,
+    /// The topic between two steps, where it has one.
+    pub queue: Option<Arc<str>>,
     pub lease: Duration,
     pub meter: EffectMeter,
     /// Some part of a record has ended.
@@ -72,6 +74,7 @@ impl Core {
             schedule: Schedule::new(tiers.collect()),
             retry_topics: retry_topics(&member.group, &group.effects),
             dead_letters: dead_letters(&member.group),
+            queue: handler.has_queue().then(|| queue(&member.group).into()),
             lease: handler.timeout() + LEASE_BEYOND,
             meter: EffectMeter::new(&member.group),
             changed: Arc::default(),
@@ -80,9 +83,10 @@ impl Core {
         }
     }
 
-    /// The tier of a retry topic; `None` for a domain topic.
-    pub(super) fn tier_of(&self, topic: &str) -> Option<usize> {
-        self.retry_topics.iter().position(|name| **name == *topic)
+    /// Whether the records of a topic are letters of the group's own.
+    pub(super) fn has_letters(&self, topic: &str) -> bool {
+        let mut retry = self.retry_topics.iter();
+        self.queue.as_deref() == Some(topic) || retry.any(|name| **name == *topic)
     }
 
     /// Postgres is away: it is shown, and nothing starts until it is back.
@@ -142,9 +146,16 @@ impl<H: Handler> Work<H> {
         letters: mpsc::UnboundedSender<Posted>,
         later: mpsc::UnboundedSender<Later>,
     ) -> Self {
+        let at_once = core.settings.in_flight_per_target;
+        let patience = Duration::from_millis(core.settings.patience_millis);
+        let asked = handler.clone();
+        let bounds = move |counted: &str| Bounds {
+            at_once: asked.at_once(counted).unwrap_or(at_once),
+            patience: asked.patience(counted).unwrap_or(patience),
+        };
         Self {
             places: Arc::new(Semaphore::new(core.settings.in_flight)),
-            lanes: Mutex::new(Lanes::new(core.settings.in_flight_per_target)),
+            lanes: Mutex::new(Lanes::new(bounds)),
             core,
             handler,
             schemas,
@@ -152,6 +163,11 @@ impl<H: Handler> Work<H> {
             letters,
             later,
         }
+    }
+
+    /// See [`Handler::counted_as`].
+    pub(super) fn counted_as(&self, target: &str) -> Arc<str> {
+        self.handler.counted_as(target).into()
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes<Job>> {
@@ -165,7 +181,7 @@ impl<H: Handler> Work<H> {
             self.release_lane(&mut job);
             return self.finish(job, outcome, None);
         }
-        let (target, lane) = (job.key.target.clone(), lane_of(&job));
+        let (target, lane) = (job.counted_as.clone(), lane_of(&job));
         if std::mem::take(&mut job.holds_lane) {
             let order = |job: &Job| job.part.offset();
             let mut lanes = self.lanes();
@@ -190,7 +206,7 @@ impl<H: Handler> Work<H> {
     pub(super) fn release_lane(&self, job: &mut Job) {
         if std::mem::take(&mut job.holds_lane) {
             let order = |job: &Job| job.part.offset();
-            let (target, lane) = (&job.key.target, lane_of(job));
+            let (target, lane) = (&job.counted_as, lane_of(job));
             self.lanes()
                 .release(target, lane, None, order, Instant::now());
         }
@@ -199,7 +215,7 @@ impl<H: Handler> Work<H> {
     /// A job that must be taken again before it is attempted, after a while; its lane waits.
     pub(super) fn later(&self, mut job: Job, after: Duration) {
         if !std::mem::replace(&mut job.holds_lane, true) {
-            self.lanes().hold(&job.key.target, lane_of(&job));
+            self.lanes().hold(&job.counted_as, lane_of(&job));
         }
         let due = Instant::now() + after;
         // Nobody takes it only where the group ends, and then it is read again.
@@ -244,12 +260,12 @@ impl<H: Handler> Work<H> {
 
     /// Diverts what waits too long or takes too many places, and starts what may start.
     fn look_after(self: &Arc<Self>) {
-        let patience = Duration::from_millis(self.core.settings.patience_millis);
-        // While places are short, a target that ends nothing leaves most of them to the others.
+        // While places are short, a target that ends nothing leaves most of them to the others, and
+        // who has most of them leaves as many as are missing.
         let quarter = self.core.settings.in_flight / 4;
-        let is_short = self.places.available_permits() < quarter;
-        let share = if is_short { quarter } else { usize::MAX };
-        let overdue = self.lanes().overdue(Instant::now(), patience, share);
+        let missing = quarter.saturating_sub(self.places.available_permits());
+        let share = if missing > 0 { quarter } else { usize::MAX };
+        let overdue = self.lanes().overdue(Instant::now(), share, missing);
         overdue.into_iter().for_each(|job| self.overflow(job));
         self.start_ready();
     }

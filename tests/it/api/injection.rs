@@ -73,7 +73,9 @@ async fn asked(request: RequestBuilder) -> Answer {
 fn check(what: &str, payload: &str, answer: &Answer) {
     let what = format!("{what} = {:.60}: {answer:.800?}", format!("{payload:?}"));
     assert!(answer.status < 500, "{what}");
-    if answer.status >= 400 {
+    // The end of mails is a page for people, also where its link is wrong.
+    let is_page = what.contains("/api/notifications/unsubscribe") && answer.status == 404;
+    if answer.status >= 400 && !is_page {
         answer.problem();
     }
     assert!(!answer.headers.contains_key("x-injected"), "{what}");

@@ -8,6 +8,8 @@ mod history;
 mod injection;
 mod limits;
 mod live;
+mod notifications;
+mod orders;
 mod paging;
 mod publish;
 mod repeats;

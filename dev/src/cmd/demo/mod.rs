@@ -2,6 +2,7 @@
 //! it exits 0 only where the log is proven complete and everything is delivered.
 
 mod api;
+mod notifications;
 mod program;
 mod summary;
 mod watch;
@@ -18,10 +19,13 @@ use anyhow::{Context, bail, ensure};
 use sluice_dev::{Stack, StackOptions, commands, http, ports, prerequisites};
 
 use super::{cargo, root, up};
+use notifications::Told;
 use program::Program;
 use webhooks::Subscriber;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// All but `notifications`, which begins when the shop has ended.
+const ROLES: &str = "audit,webhooks,projections,live,api";
 /// The pipeline promises to drain within 30 s.
 const DRAINED_WITHIN: Duration = Duration::from_secs(35);
 
@@ -67,6 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let reconciled = demo.reconcile()?;
     summary::print(&demo, &reconciled, &deliveries, &mut subscriber)?;
     let key = api::visit(&demo)?;
+    let told = notifications::visit(&demo, &key)?;
     if args.once {
         serve.stop(DRAINED_WITHIN)?;
         demo.stack.stop()?;
@@ -76,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         });
     }
-    demo.stay(&mut serve, &key, &subscriber.id)
+    demo.stay(&mut serve, &key, &subscriber.id, &told)
 }
 
 /// Servers come up while the release build runs.
@@ -169,13 +174,19 @@ impl Demo {
     /// Starts the pipeline and waits until it says that it is ready.
     fn serve(&self) -> anyhow::Result<Program> {
         let mut command = self.command("sluice");
-        command.args(["serve", "--log-format", "json"]);
+        command.args(["serve", "--log-format", "json", "--roles", ROLES]);
         let mut serve = Program::start("sluice serve", command, self.folder.join("serve.log"))?;
+        self.ready(&mut serve, self.http)?;
+        Ok(serve)
+    }
+
+    /// Waits until a process says that it is ready.
+    fn ready(&self, serve: &mut Program, port: u16) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        while !http::get(self.http, "/readyz").is_ok_and(|answer| answer.status == 200) {
+        while !http::get(port, "/readyz").is_ok_and(|answer| answer.status == 200) {
             serve.ensure_running()?;
             if Instant::now() > deadline {
-                let state = http::get(self.http, "/readyz?verbose")
+                let state = http::get(port, "/readyz?verbose")
                     .map(|a| a.body)
                     .unwrap_or_default();
                 bail!(
@@ -186,7 +197,7 @@ impl Demo {
             }
             thread::sleep(Duration::from_millis(100));
         }
-        Ok(serve)
+        Ok(())
     }
 
     /// Its progress and its verdict go to standard error as they are.
@@ -211,13 +222,20 @@ impl Demo {
     }
 
     /// Stays until Ctrl-C, which ends the process elsewhere.
-    fn stay(&self, serve: &mut Program, key: &str, subscription: &str) -> anyhow::Result<ExitCode> {
+    fn stay(
+        &self,
+        serve: &mut Program,
+        key: &str,
+        subscription: &str,
+        told: &Told,
+    ) -> anyhow::Result<ExitCode> {
         println!("\nstill running, until Ctrl-C:");
         println!(
             "  API        http://127.0.0.1:{0}/api/docs  (/readyz?verbose, /metrics)",
             self.http
         );
         up::print_addresses(&self.stack);
+        told.print();
         let (at, bearer) = (
             format!("http://127.0.0.1:{}", self.http),
             format!("-H 'Authorization: Bearer {key}'"),

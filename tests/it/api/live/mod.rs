@@ -1,7 +1,7 @@
 //! Live push over the wire, on the real stack.
 
 mod access;
-mod client;
+pub mod client;
 mod limits;
 mod outages;
 mod resume;

@@ -55,6 +55,9 @@ fn bodies(theirs: &Theirs, path: &str, method: &Method) -> Vec<(Option<Value>, O
             let range = json!({"since": "2020-01-01", "until": "2100-01-01"});
             vec![(range, of_path(path))]
         }
+        ("PATCH", "/api/notifications/{id}") => vec![(json!({"state": "read"}), None)],
+        ("POST", "/api/notifications/mark") => vec![(json!({"state": "read"}), None)],
+        ("PUT", "/api/notifications/rules/{rule}") => vec![(json!({"enabled": false}), None)],
         ("PATCH", _) => vec![(json!({"description": "planted"}), of_path(path))],
         _ => vec![(json!({}), of_path(path))],
     };
@@ -64,7 +67,11 @@ fn bodies(theirs: &Theirs, path: &str, method: &Method) -> Vec<(Option<Value>, O
 
 /// Another company's subscription is not there.
 fn of_path(path: &str) -> Option<u16> {
-    let named = ["/api/webhooks/{id}", "/api/deadletters/letters/{letterId}"];
+    let named = [
+        "/api/webhooks/{id}",
+        "/api/deadletters/letters/{letterId}",
+        "/api/orders/{id}",
+    ];
     named
         .iter()
         .any(|named| path.starts_with(named))
@@ -78,15 +85,16 @@ pub(super) fn pointed(
     method: &Method,
     operation: &Value,
 ) -> Vec<Pointed> {
-    let id = if path.starts_with("/api/webhooks") {
-        &theirs.webhook
-    } else {
-        &theirs.id
+    let id = match path {
+        path if path.starts_with("/api/webhooks") => &theirs.webhook,
+        path if path.starts_with("/api/notifications") => &theirs.notification,
+        _ => &theirs.id,
     };
     let target = path
         .replace("{id}", id)
         .replace("{deliveryId}", &theirs.delivery)
         .replace("{letterId}", &theirs.letter)
+        .replace("{rule}", "order_confirmed")
         .replace("{type}", "product.low_stock");
     assert!(
         !target.contains('{'),
@@ -151,12 +159,12 @@ fn value(
             return Some((String::new(), Some(("last-event-id", theirs.live.clone()))));
         }
         // In the path itself.
-        ("path", "id" | "type" | "deliveryId" | "letterId") => return None,
+        ("path", "id" | "rule" | "type" | "deliveryId" | "letterId") => return None,
         (
             "query",
             "type" | "types" | "startDate" | "endDate" | "from" | "to" | "bucket" | "order"
             | "limit" | "partial" | "status" | "since" | "until" | "run" | "outcome" | "group"
-            | "class",
+            | "class" | "state" | "category",
         ) => return None,
         // Kept by caller: the tests of repeats.
         ("header", "Idempotency-Key") => return None,

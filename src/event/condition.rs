@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::event::{Number, parse_timestamp};
+use super::{Number, parse_timestamp};
 
 /// Conditions of one subscription, at most.
 pub const MAX_CONDITIONS: usize = 20;

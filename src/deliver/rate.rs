@@ -1,4 +1,4 @@
-//! How many attempts a second one endpoint gets from one process.
+//! How many attempts a second one target gets from one process.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -11,13 +11,14 @@ const AT_ONCE: u32 = 10;
 
 /// A rate that is not passed in any second, but for a tenth at its begin.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub struct Rate {
     per_second: NonZeroU32,
     limiter: DefaultDirectRateLimiter,
 }
 
 impl Rate {
-    pub(super) fn per_second(attempts: NonZeroU32) -> Self {
+    /// So many a second.
+    pub fn per_second(attempts: NonZeroU32) -> Self {
         let at_once = NonZeroU32::new(attempts.get() / AT_ONCE).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(attempts).allow_burst(at_once);
         Self {
@@ -27,12 +28,12 @@ impl Rate {
     }
 
     /// Whether it is this rate.
-    pub(super) fn is(&self, attempts: NonZeroU32) -> bool {
+    pub fn is(&self, attempts: NonZeroU32) -> bool {
         self.per_second == attempts
     }
 
     /// Waits for its turn, so long at most; tells whether it came.
-    pub(super) async fn wait(&self, at_most: Duration) -> bool {
+    pub async fn wait(&self, at_most: Duration) -> bool {
         let until = Instant::now() + at_most;
         while let Err(early) = self.limiter.check() {
             let wait = early.wait_time_from(DefaultClock::default().now());
